@@ -71,7 +71,8 @@ def train(
             `init_from` and `quiet`.
         run: the new run folder; by default `runs/<corpus>-<n>`.
         init_from: a run whose weights to start from.
-        callbacks: one or more Keras callbacks, called after rnntk's own.
+        callbacks: one or more Keras callbacks, called after rnntk's own. A learning rate that one sets replaces the
+            schedule's from the next step on, also after a resume, until one sets another.
         quiet: show no progress.
         settings: fields of `TrainConfig`: corpus, units, layers, epochs, max_time, ...
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from rnntk.config import ModelConfig, RunConfig
 from rnntk.config.fields import counted
-from rnntk.errors import UsageError, check_keywords
+from rnntk.errors import UsageError
 from rnntk.models import cudnn, fast
 from rnntk.models.dropout import dropout
-from rnntk.models.layers import seeded, split
+from rnntk.models.layers import FLOAT32, KeywordsChecked, seeded, split
 
 
 class StepWeights(NamedTuple):
@@ -30,7 +30,7 @@ class StepWeights(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("rnntk")
-class CharRNN(keras.Model):
+class CharRNN(KeywordsChecked, keras.Model):
     """A recurrent language model over symbols.
 
     `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` integers, logits `(B, T, V)` float32,
@@ -66,11 +66,6 @@ class CharRNN(keras.Model):
         True
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Report unknown keywords before Python reports missing ones."""
-        check_keywords(cls.__init__, kwargs)
-        return super().__new__(cls, *args, **kwargs)
-
     def __init__(
         self,
         vocabulary_size: int,
@@ -99,7 +94,7 @@ class CharRNN(keras.Model):
             raise UsageError(
                 '`precision="bfloat16"` does not work with `gru_reset="before"`. Leave one out.'
             )
-        super().__init__(**kwargs)
+        super().__init__(**{**FLOAT32, **kwargs})
         self._arguments = {**network.part(ModelConfig), "precision": precision, "seed": run.seed}
         self.vocabulary_size, self.embedding_size = vocabulary_size, network.embedding
         self.cell, self.layer_count, self.units = cell, layers, units
@@ -109,7 +104,11 @@ class CharRNN(keras.Model):
         streams = split(run.seed, 2 + 2 * layers)
         normal = keras.initializers.RandomNormal(stddev=1.0, seed=next(streams))
         self.embedding = keras.layers.Embedding(
-            vocabulary_size, network.embedding, embeddings_initializer=normal, name="embedding"
+            vocabulary_size,
+            network.embedding,
+            embeddings_initializer=normal,
+            name="embedding",
+            **FLOAT32,
         )
         self.recurrent = [
             seeded(
@@ -120,7 +119,7 @@ class CharRNN(keras.Model):
         ]  # fmt: skip
         glorot = keras.initializers.GlorotUniform(seed=next(streams))
         self.output_layer = keras.layers.Dense(
-            vocabulary_size, kernel_initializer=glorot, name="output"
+            vocabulary_size, kernel_initializer=glorot, name="output", **FLOAT32
         )
         self.build((None, None))
 
@@ -224,8 +223,14 @@ class CharRNN(keras.Model):
         """The last layer's outputs, time-major except on the Keras path, and the states."""
         path, time_major = weights.path, weights.path != "keras"
         ids = tf.cast(ids, _ID_TYPES[path])
+        names = [f"{s}_{i}" for i, layer in enumerate(self.recurrent) for s in layer.kind.states]
+        if ids.shape.rank not in (2, None):
+            raise ValueError(f"`ids` must have the shape (B, T), got {tuple(ids.shape)}.")
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
+        if len(states) != len(names):
+            wanted = f"{len(names)}, each (B, {self.units}): {', '.join(names)}"
+            raise ValueError(f"`states` must be a list of {wanted}; got {len(states)}.")
         dropping = training and self.dropout_rate > 0
         if time_major:
             ids = tf.transpose(ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +21,17 @@ def check_precision(precision: str) -> None:
         raise UsageError(
             '`precision="bfloat16"` needs a GPU or a CPU with AVX512-BF16. Use "float32".'
         )
+
+
+_EXPORTERS = ("keras.src.export.", "tensorflow.python.saved_model.")
+
+
+def exporting() -> bool:
+    """Whether Keras or TensorFlow traces a graph to save it: no other process could call the kernels in it."""
+    if tf.executing_eagerly():
+        return False
+    modules = (frame.f_globals.get("__name__") for frame, _ in traceback.walk_stack(None))
+    return any(str(module).startswith(_EXPORTERS) for module in modules)
 
 
 class Factor:

@@ -3,6 +3,9 @@
 They run on compiled kernels (on a GPU, cuDNN) in float32 with bias and the default activations, without `dropout`,
 `recurrent_dropout` or `unroll`, a GRU with `reset_after=True`; otherwise on Keras' code. Masks and `lengths` are fast
 on a CPU only. There are no second derivatives.
+
+An export (`model.export`, `tf.saved_model.save`) holds Keras' code and works anywhere; a `tf.function` that was called
+before it is exported does not.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnntk import cells
+from rnntk.errors import check_keywords
 from rnntk.kernels import run
 from rnntk.kernels.cells import KEPT
 from rnntk.models import cudnn, fast
@@ -31,9 +35,14 @@ class _Fast:
     product_type = "float32"
     input_gradient = True
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.supports_jit = False  # XLA cannot compile calls of the kernels
+    @property
+    def supports_jit(self) -> bool:
+        """False: XLA cannot compile calls of the kernels."""
+        return False
+
+    @supports_jit.setter
+    def supports_jit(self, value: bool) -> None:
+        """Ignore the value that Keras' constructors set."""
 
     def is_fast(self, sequences: tf.Tensor) -> bool:
         """Whether this layer can run on the kernels."""
@@ -41,10 +50,11 @@ class _Fast:
 
     @property
     def is_standard(self) -> bool:
-        """Whether the kernels and cuDNN support this layer's settings."""
+        """Whether the kernels and cuDNN support this layer's settings, and it is not being exported."""
         layer: Any = self
         return (
-            layer.use_bias
+            not fast.exporting()
+            and layer.use_bias
             and layer.activation is keras.activations.tanh
             and getattr(layer, "recurrent_activation", None) in (None, keras.activations.sigmoid)
             and getattr(layer, "reset_after", True)
@@ -199,6 +209,18 @@ class SimpleRNN(_Fast, keras.layers.SimpleRNN):
 CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 """Layer classes by the setting `cell`."""
 
+FLOAT32 = {"dtype": "float32"}
+"""Argument of the layers of rnntk's models, which Keras' global dtype policy must not change."""
+
+
+class KeywordsChecked:
+    """Base of the models: reports unknown keywords before Python reports missing ones."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        check_keywords(cls.__init__, kwargs)
+        parent: Any = super()
+        return parent.__new__(cls, *args, **kwargs)
+
 
 def split(seed: int, count: int) -> Iterator[int]:
     """`count` independent 31-bit seeds derived from `seed`."""
@@ -207,11 +229,12 @@ def split(seed: int, count: int) -> Iterator[int]:
 
 
 def seeded(cell: str, units: int, seeds: Iterator[int], precision: str, **arguments: Any) -> Any:
-    """A layer with its kernels initialised from the next two seeds and products in `precision`."""
+    """A float32 layer with its kernels initialised from the next two seeds and products in `precision`."""
     layer = CELLS[cell](
         units,
         kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
         recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+        **FLOAT32,
         **arguments,
     )
     layer.product_type = precision

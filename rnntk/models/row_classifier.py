@@ -10,14 +10,13 @@ import tensorflow as tf
 
 from rnntk.config import MnistConfig, ModelConfig
 from rnntk.config.fields import counted
-from rnntk.errors import check_keywords
 from rnntk.models import fast
 from rnntk.models.dropout import dropout
-from rnntk.models.layers import seeded, split
+from rnntk.models.layers import FLOAT32, KeywordsChecked, seeded, split
 
 
 @keras.saving.register_keras_serializable("rnntk")
-class RowClassifier(keras.Model):
+class RowClassifier(KeywordsChecked, keras.Model):
     """Recurrent layers and a linear output on the last step: one logit per class.
 
     `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A bidirectional model adds
@@ -33,11 +32,6 @@ class RowClassifier(keras.Model):
     Raises:
         UsageError: an argument is out of range.
     """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Report unknown keywords before Python reports missing ones."""
-        check_keywords(cls.__init__, kwargs)
-        return super().__new__(cls, *args, **kwargs)
 
     def __init__(
         self,
@@ -61,7 +55,7 @@ class RowClassifier(keras.Model):
         }  # fmt: skip
         network = MnistConfig(**given)
         dropout_kind = ModelConfig(dropout_kind=dropout_kind).dropout_kind
-        super().__init__(**kwargs)
+        super().__init__(**{**FLOAT32, **kwargs})
         self._arguments = {
             "features": features, "classes": classes, "dropout_kind": dropout_kind,
             **{name: getattr(network, name) for name in given},
@@ -87,7 +81,9 @@ class RowClassifier(keras.Model):
         for layer in self.recurrent[0]:
             layer.input_gradient = False  # nothing below it is trained
         glorot = keras.initializers.GlorotUniform(seed=next(streams))
-        self.output_layer = keras.layers.Dense(classes, kernel_initializer=glorot, name="output")
+        self.output_layer = keras.layers.Dense(
+            classes, kernel_initializer=glorot, name="output", **FLOAT32
+        )
         self.build((None, None, features))
 
     def build(self, input_shape: Any) -> None:

@@ -136,8 +136,11 @@ class CharTask(Task):
         return tf.function(lambda x: self.model(x)[0]).get_concrete_function(ids).graph
 
     def states(self) -> Mapping[str, np.ndarray]:
-        """Recurrent states by position, each `(B, units)` float32."""
-        return {f"{i:04d}": array for i, array in enumerate(self._step.gather(self._states))}
+        """Recurrent states by position, each `(B, units)` float32, and those of every task."""
+        gathered = self._step.gather(self._states)
+        return {**{f"{i:04d}": array for i, array in enumerate(gathered)}, **super().states()}
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
-        self._states = self._step.scatter([states[name] for name in sorted(states)])
+        super().restore(states)
+        recurrent = sorted(name for name in states if name.isdigit())
+        self._states = self._step.scatter([states[name] for name in recurrent])

@@ -72,8 +72,6 @@ def ready(device: str, threads: int | None) -> str:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     tf = import_tensorflow()
     set_threads(threads)
-    # It merges sums into one `AddN`, which adds in no fixed order: runs would differ in the last digit.
-    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
         raise UsageError(
@@ -83,6 +81,27 @@ def ready(device: str, threads: int | None) -> str:
     if device == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
     return "gpu" if gpus and device != "cpu" else "cpu"
+
+
+@contextlib.contextmanager
+def training_options() -> Iterator[None]:
+    """Context in which TensorFlow has the options that training needs, whatever the process has set.
+
+    Its graph optimizer merges sums into one `AddN`, which adds in no fixed order: runs would differ in the last digit.
+    Functions that run eagerly have no `tf.gradients`.
+    """
+    import tensorflow as tf
+
+    option, options = "arithmetic_optimization", tf.config.optimizer
+    before = options.get_experimental_options().get(option)  # None if it is not set
+    eagerly = tf.config.functions_run_eagerly()
+    options.set_experimental_options({option: False})
+    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        options.set_experimental_options({option: before})
+        tf.config.run_functions_eagerly(eagerly)
 
 
 def set_threads(threads: int | None) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import rebuild
-from rnntk.training import optimizers
+from rnntk.training import device, optimizers
 from rnntk.training.step import EvalStep, TrainStep
 
 WINDOW = 20  # symbols between updates
@@ -25,6 +25,7 @@ RATES = (0.01, 0.03, 0.1, 0.3)
 TUNED_ON = 20_000  # symbols at most
 
 
+@device.training_options()
 def loss(
     record: Mapping[str, Any],
     weights: Mapping[str, np.ndarray],

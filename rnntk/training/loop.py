@@ -21,6 +21,9 @@ from rnntk.training import divergence, schedule
 from rnntk.training.job import ALONE, Job
 from rnntk.training.optimizers import averaged
 
+_HELD_RATE = "learning_rate"
+"""Name in a checkpoint's states of the learning rate that a callback has set."""
+
 
 class Task(Protocol):
     """A model with its data and its training step; the base of the tasks."""
@@ -38,6 +41,8 @@ class Task(Protocol):
     uniform_loss: float  # in nats, with equal probabilities
     vocabulary: Vocabulary | None = None  # of a character model
     _rate: float | None = None  # learning rate of the last step
+    _seen: float | None = None  # the optimizer's own value of it, if callbacks may change it
+    _held: float | None = None  # the rate that a callback has set
 
     def model_record(self) -> dict[str, Any]:
         """Record of the network in `run.json`."""
@@ -46,13 +51,30 @@ class Task(Protocol):
         """Reset the data and the states to the start of an epoch."""
 
     def set_learning_rate(self, progress: Progress) -> float:
-        """Set the learning rate of the next step, and return it."""
-        total = schedule.total_steps(self.config, self.steps_per_epoch)
-        rate = schedule.learning_rate(self.config, progress, total)
+        """Set the learning rate of the next step, and return it: the one that a callback has set, or the schedule's."""
+        rate = self.held_rate()
+        if rate is None:
+            total = schedule.total_steps(self.config, self.steps_per_epoch)
+            rate = schedule.learning_rate(self.config, progress, total)
         if rate != self._rate:  # an assignment takes a third of a millisecond
             self.optimizer.learning_rate.assign(rate)
             self._rate = rate
+            if self._seen is not None:
+                self._seen = self._optimizers_rate()
         return rate
+
+    def watch_learning_rate(self) -> None:
+        """Let callbacks set the optimizer's learning rate from now on."""
+        self._seen = self._optimizers_rate()
+
+    def held_rate(self) -> float | None:
+        """The learning rate that a callback has set, which replaces the schedule's; None if none has."""
+        if self._seen is not None and (found := self._optimizers_rate()) != self._seen:
+            self._held = self._rate = self._seen = found
+        return self._held
+
+    def _optimizers_rate(self) -> float:
+        return float(self.optimizer.learning_rate.numpy())
 
     def step(self, progress: Progress) -> dict[str, float]:
         """Train on one batch; returns at least `loss`, `grad_norm` and `learning_rate`."""
@@ -68,10 +90,12 @@ class Task(Protocol):
 
     def states(self) -> Mapping[str, np.ndarray]:
         """Further arrays that a resume needs, such as recurrent states; all processes of a job call it together."""
-        return {}
+        held = self.held_rate()
+        return {} if held is None else {_HELD_RATE: np.array(held, np.float32)}
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
         """Restore the arrays from `states`."""
+        self._held = float(states[_HELD_RATE]) if _HELD_RATE in states else None
 
 
 def fit(

@@ -22,7 +22,7 @@ from rnntk.models import fast
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
-from rnntk.training import memory, report
+from rnntk.training import device, memory, report
 from rnntk.training.loop import Task
 from rnntk.training.step import ClassifierStep, step_seed
 
@@ -90,8 +90,8 @@ class RowTask(Task):
         self.model = RowClassifier(features=self.reading.features, classes=10, **options)
         self.optimizer = keras.optimizers.Adam(config.learning_rate)
         self.optimizer.build(self.model.trainable_variables)
-        device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        log.info(f"{self.model.count_params():,} parameters, on the {device}.")
+        place = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+        log.info(f"{self.model.count_params():,} parameters, on the {place}.")
         self._step = ClassifierStep(self.model, self.optimizer, clip_norm=config.clip_norm)
         self._x, self._y = images.x_train[:count], images.y_train[:count]
         self._x_val, self._y_val = images.x_train[count:], images.y_train[count:]
@@ -158,6 +158,7 @@ class RowTask(Task):
         after = batches * report.seconds_of(lambda: self.measure(x, y))
         return after + time.perf_counter() - self._began
 
+    @device.training_options()
     def test(self, *, quiet: bool = False) -> ClassifierResult:
         """Measure on the test images, with a progress bar unless `quiet`."""
         log.info(f"Testing on {len(self._y_test):,} images.")

@@ -119,6 +119,7 @@ def _warn_of_versions(run: RunFolder) -> None:
         )
 
 
+@device.training_options()
 def train(
     run: RunFolder, task: Task, progress: Progress, *, quiet: bool = False, extra: Callbacks = ()
 ) -> Result:
@@ -130,6 +131,8 @@ def train(
         TrainingError: training diverged, or a write failed.
     """
     _check_weights_agree(task)
+    if extra:
+        task.watch_learning_rate()
     began, limit = progress.step, task.config.max_time
     if limit is not None:
         limit = max(0.0, limit - task.reserved_seconds())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -130,3 +133,85 @@ def test_dropout_without_a_seed_chooses_one():
     assert not np.array_equal(first, second)
     keras.utils.set_random_seed(1)
     np.testing.assert_array_equal(dropped(), first)
+
+
+@pytest.fixture(params=["mixed_float16", "mixed_bfloat16", "float64"])
+def policy(request):
+    """Another global dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
+def test_the_global_dtype_policy_changes_no_model(policy):
+    models = (CharRNN(11, units=8), RowClassifier(4, 3, units=8, bidirectional=True))
+    inputs = (ids_of(11), np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32))
+    found = [keras.tree.flatten(model(x)) for model, x in zip(models, inputs, strict=True)]
+    keras.config.set_dtype_policy("float32")
+    again = (CharRNN(11, units=8), RowClassifier(4, 3, units=8, bidirectional=True))
+    for made, model, x in zip(found, again, inputs, strict=True):
+        for one, other in zip(made, keras.tree.flatten(model(x)), strict=True):
+            assert one.dtype == tf.float32
+            np.testing.assert_array_equal(one, other)
+    for model in models:
+        assert {v.dtype for v in model.weights} == {"float32"}
+        assert all(layer.is_standard for layer in keras.tree.flatten(model.recurrent))
+
+
+def test_layers_follow_the_global_dtype_policy(policy):
+    assert (
+        CELLS["gru"](3)(np.ones((2, 4, 3), np.float32)).dtype
+        == keras.config.dtype_policy().compute_dtype
+    )
+
+
+def test_the_signature_shows_the_arguments():
+    for model, first in ((CharRNN, "vocabulary_size"), (RowClassifier, "features")):
+        names = list(inspect.signature(model).parameters)
+        assert names[0] == first
+        assert {"cell", "layers", "units", "dropout", "seed", "precision"} <= set(names)
+    with pytest.raises(TypeError, match=r"CharRNN.*no argument 'unit'.*units"):
+        CharRNN(unit=3)
+
+    class Own(CharRNN):
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+
+    assert list(inspect.signature(Own).parameters) == ["size"]
+    assert Own(11)(ids_of(11))[0].shape == (4, 7, 11)
+
+
+@pytest.mark.parametrize("vocabulary", [11, 200], ids=["projected", "gathered"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_ids_and_states_of_another_shape_are_refused(cell, vocabulary):
+    model, ids = CharRNN(vocabulary, cell, 2, 8, 6), ids_of(11)
+    for wrong in (ids[0], ids[None], np.int32(3)):
+        got = re.escape(str(wrong.shape))
+        with pytest.raises(ValueError, match=rf"`ids` must have the shape \(B, T\), got {got}"):
+            model(wrong)
+        with pytest.raises(ValueError, match=rf"`ids` must have the shape \(B, T\), got {got}"):
+            model.nats(wrong, wrong)
+    states = model.initial_states(4)
+    names = "h_0, c_0, h_1, c_1" if cell == "lstm" else "h_0, h_1"
+    for wrong in (states[:-1], [*states, states[0]], []):
+        must = (
+            rf"`states` must be a list of {len(states)}, each \(B, 8\): {names}; got {len(wrong)}"
+        )
+        with pytest.raises(ValueError, match=must):
+            model(ids, states=wrong)
+    assert model(ids, states=states)[0].shape == (4, 7, vocabulary)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_export_needs_no_kernels(cell, tmp_path):
+    model, ids = CharRNN(11, cell, 2, 8, 6, layer_norm=True), ids_of(11)
+    logits, states = model(ids)
+    symbols = keras.Input((None,), dtype="int32")
+    keras.Model(symbols, keras.tree.flatten(model(symbols))).export(tmp_path / "a", verbose=False)
+    assert b"PyFunc" not in (tmp_path / "a" / "saved_model.pb").read_bytes()
+    loaded = tf.saved_model.load(tmp_path / "a")
+    found = loaded.serve(ids)
+    for one, other in zip(found, [logits, *states], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from types import SimpleNamespace
 
 import keras
@@ -291,6 +292,40 @@ def test_a_saved_model_loads_in_stock_keras_and_back(cell, tmp_path):
     assert [w.path.split("/")[-1] for w in ours.weights] == [
         w.path.split("/")[-1] for w in stock.weights
     ]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_signature_shows_the_arguments_of_keras(cell):
+    assert inspect.signature(CELLS[cell]) == inspect.signature(STOCK[cell])
+    assert not CELLS[cell](3).supports_jit
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("way", ["keras", "tensorflow"])
+def test_an_export_needs_no_kernels(cell, backwards, way, tmp_path):
+    """Other processes cannot call functions of this one."""
+    rnn = CELLS[cell](4, return_sequences=True, go_backwards=backwards)
+    rows, lengths = keras.Input((5, 3), name="rows"), keras.Input((), dtype="int32", name="lengths")
+    model = keras.Model([rows, lengths], rnn(rows, lengths=lengths))
+    x = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
+    counts = np.array([5, 2, 0], np.int32)
+    model.compile("sgd", "mse")
+    model.fit([x, counts], np.zeros((3, 5, 4)), verbose=0)
+    expected = model.predict([x, counts], verbose=0)
+    if way == "keras":
+        model.export(tmp_path / "a", verbose=False)
+        loaded = tf.saved_model.load(tmp_path / "a")
+        found = loaded.serve([x, counts])
+    else:
+        tf.saved_model.save(model, str(tmp_path / "a"))
+        loaded = tf.saved_model.load(str(tmp_path / "a"))
+        serve = loaded.signatures["serving_default"]
+        (found,) = serve(inputs=tf.constant(x), inputs_1=tf.constant(counts)).values()
+    assert b"PyFunc" not in (tmp_path / "a" / "saved_model.pb").read_bytes()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert rnn.is_fast(x)
 
 
 def rounded(x):

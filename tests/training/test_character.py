@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -405,6 +406,74 @@ def test_a_callback_of_the_user_sees_the_model_and_can_stop(text: Path, tmp_path
     result = start(settings(text), tmp_path / "r", callbacks=[Own()])
     assert result.reason == "callback"
     assert seen == [("epoch", 0), ("batch", 0), ("batch", 1), ("batch", 2)]
+
+
+class AtBatch(keras.callbacks.Callback):
+    """Assigns a learning rate before or after the step of index `batch`, or before each."""
+
+    def __init__(self, rate: float, batch: int | None = None, *, after: bool = False) -> None:
+        super().__init__()
+        self.rate, self.batch, self.after = rate, batch, after
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if not self.after and self.batch in (None, batch):
+            self.model.optimizer.learning_rate.assign(self.rate)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.after and batch == self.batch:
+            self.model.optimizer.learning_rate = self.rate
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+@pytest.mark.parametrize("schedule", ["decay", "cosine", "plateau"])
+@pytest.mark.parametrize(
+    "callback",
+    [keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.0), AtBatch(0.0)],
+    ids=["scheduler", "at each batch"],
+)
+def test_no_weight_changes_at_a_learning_rate_of_0(
+    text: Path, tmp_path: Path, schedule: str, callback: keras.callbacks.Callback
+) -> None:
+    own = settings(text, max_steps=4, schedule=schedule, warmup_steps=2)
+    run = start(own, tmp_path / "r", callbacks=[callback]).run
+    assert [line["learning_rate"] for line in metrics(run)] == [0.0] * 4
+    assert not run.checkpoint().weights()["output/bias"].any()  # as it began
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+def test_a_callback_replaces_the_schedules_learning_rate(text: Path, tmp_path: Path) -> None:
+    """From the next step on, until a callback sets another; one that returns the same rate changes nothing."""
+    own = settings(text, max_steps=8, schedule="cosine")
+    same = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate)
+    plain = [line["learning_rate"] for line in metrics(start(own, tmp_path / "a").run)]
+    kept = start(own, tmp_path / "b", callbacks=[same]).run
+    assert [line["learning_rate"] for line in metrics(kept)] == plain
+    changes = [AtBatch(0.5, 2, after=True), AtBatch(0.25, 6)]
+    changed = start(own, tmp_path / "c", callbacks=changes).run
+    rates = [line["learning_rate"] for line in metrics(changed)]
+    assert rates == [*plain[:3], 0.5, 0.5, 0.5, 0.25, 0.25]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+def test_keras_reduces_the_learning_rate_on_a_plateau(text: Path, tmp_path: Path) -> None:
+    reduce = keras.callbacks.ReduceLROnPlateau("loss", 0.1, patience=0, min_delta=100, min_lr=1e-9)
+    run = start(settings(text, epochs=4, decay_rate=1.0), tmp_path / "r", callbacks=[reduce]).run
+    by_epoch = {line["epoch"]: line["learning_rate"] for line in metrics(run)}
+    # Keras takes the first epoch as the best.
+    assert list(by_epoch.values()) == pytest.approx([0.01, 0.01, 0.001, 0.0001])
+
+
+def test_resume_continues_with_the_learning_rate_of_a_callback(text: Path, tmp_path: Path) -> None:
+    own = settings(text, epochs=1, max_steps=12)
+    changes = [AtBatch(0.003, 4, after=True)]
+    whole = start(own, tmp_path / "whole", callbacks=changes).run
+    for steps in (5, 7):  # right at the change, and after it
+        part = start(replace(own, max_steps=steps), tmp_path / str(steps), callbacks=changes).run
+        resume(part, max_steps=12)
+        one, two = part.checkpoint(), whole.checkpoint()
+        assert not different(one.weights(), two.weights())
+        assert not different(one.optimizer(), two.optimizer())
+        assert not different(one.states(), two.states())
 
 
 def test_stock_keras_callbacks_work(text: Path, tmp_path: Path) -> None:
