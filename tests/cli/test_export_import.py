@@ -216,7 +216,8 @@ def test_import_takes_a_prefix_and_options(rnntk, here: Path) -> None:
 def test_import_refuses_a_corpus_that_is_no_name(rnntk, here: Path, name: str) -> None:
     result = rnntk("import", write_checkpoint(here / "save", "rnn"), "--corpus", name)
     assert result.exit_code == 2
-    assert f"{name!r} is not a name for a run. Give one without a path." in result.stderr
+    told = f"{name!r} is not a name for a run. Give a visible one" if name else "must not be empty"
+    assert told in result.stderr
 
 
 def test_import_refuses_a_malicious_vocabulary(rnntk, here: Path) -> None:
