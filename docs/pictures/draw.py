@@ -126,7 +126,7 @@ def minutes(runs: Path, axes: Any) -> None:
         axes[0].annotate(
             f"nanoGPT, {device}", (minute, loss - 0.02), va="top", ha="center", color=COLOURS[i]
         )
-    ticks = [0.5, 1, 2, 5, 10, 20]
+    ticks = [0.5, 1, 2, 5, 10, 20, 30]
     axes[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes[0].minorticks_off()
     axes[0].set(xlabel="minutes", ylabel="validation loss, nats per character", ylim=(1.38, 2.15))
