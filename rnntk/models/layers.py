@@ -10,8 +10,9 @@ before it is exported does not.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -34,6 +35,15 @@ class _Fast:
     kind: cells.Cell
     product_type = "float32"
     input_gradient = True
+
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Show the arguments of the constructor; Python 3.10 would show those of Keras' `__new__`."""
+        super().__init_subclass__(**options)
+        constructor = inspect.signature(cls.__init__)
+        arguments = list(constructor.parameters.values())[1:]
+        cls.__signature__ = constructor.replace(parameters=arguments)
 
     @property
     def supports_jit(self) -> bool:

@@ -315,7 +315,7 @@ def test_an_export_needs_no_kernels(cell, backwards, way, tmp_path):
     model.fit([x, counts], np.zeros((3, 5, 4)), verbose=0)
     expected = model.predict([x, counts], verbose=0)
     if way == "keras":
-        model.export(tmp_path / "a", verbose=False)
+        model.export(tmp_path / "a")
         loaded = tf.saved_model.load(tmp_path / "a")
         found = loaded.serve([x, counts])
     else:
