@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,7 +19,7 @@ from rnntk.config import (
     read_config,
 )
 from rnntk.config.fields import argument, checked, converted, sentence
-from rnntk.errors import Interrupted, TrainingInterrupted, UsageError, naming_arguments
+from rnntk.errors import UsageError, naming_arguments
 from rnntk.run import Run, Runs
 from rnntk.storage import folder
 from rnntk.storage.folder import RunFolder
@@ -39,16 +38,6 @@ _COMMANDS: dict[type[Config], str] = {TrainConfig: "train", MnistConfig: "mnist"
 Paths = str | Path | Sequence[str | Path]
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Context or decorator: `Interrupted` becomes `TrainingInterrupted`."""
-    try:
-        yield
-    except Interrupted as error:
-        raise TrainingInterrupted(str(error), error.exit_code) from None
-
-
-@_interruptible()
 def train(
     text: Paths | None = None,
     *,
@@ -77,7 +66,7 @@ def train(
         settings: fields of `TrainConfig`: corpus, units, layers, epochs, max_time, ...
 
     Raises `UsageError` (settings), `DataError` (text), `RunError` (run exists) or `TrainingError` (training diverged,
-    or a write failed). A signal such as Ctrl-C raises `TrainingInterrupted`, a `KeyboardInterrupt`, after a save.
+    or a write failed). A signal such as Ctrl-C raises `Interrupted`, a `KeyboardInterrupt`, after a save.
 
     Example:
         >>> run = rnntk.train("tale.txt", units=16, max_steps=20, batch_size=4, seq_length=20, quiet=True)
@@ -112,7 +101,6 @@ def train(
     return Run(result.run)
 
 
-@_interruptible()
 def resume(
     run: Run | str | Path,
     *,
@@ -155,7 +143,6 @@ def _resumed(given: Run | str | Path, result: Run) -> Run:
     return result
 
 
-@_interruptible()
 def train_mnist(
     *,
     config: str | Path | MnistConfig | None = None,

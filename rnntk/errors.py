@@ -132,24 +132,16 @@ class TrainingError(RnntkError):
     """Training cannot continue: the loss is not finite, or a write failed."""
 
 
-class Interrupted(RnntkError):
-    """A signal such as SIGINT stopped the work; training has saved. The API raises `TrainingInterrupted` instead."""
-
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + signal_number
-
-
-class TrainingInterrupted(KeyboardInterrupt):
+class Interrupted(KeyboardInterrupt):
     """Ctrl-C, SIGTERM, SIGHUP or SIGBREAK stopped training, which has saved; `str` says how to continue.
 
     Like every `KeyboardInterrupt`, neither `except RnntkError` nor `except Exception` catches it, so that Ctrl-C also
     ends a loop over several trainings. `exit_code` is 128 + the signal's number.
     """
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message, exit_code)
-        self.exit_code = exit_code
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message, signal_number)
+        self.exit_code = 128 + signal_number
 
     def __str__(self) -> str:
         return str(self.args[0])

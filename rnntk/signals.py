@@ -78,18 +78,12 @@ def handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -
 @contextmanager
 def explained(message: str) -> Iterator[None]:
     """Context in which the signals in `ENDING` raise `Interrupted` with this message."""
-    received = signal.SIGINT
 
     def end(number: int, _frame: FrameType | None) -> None:
-        nonlocal received
-        received = signal.Signals(number)
-        raise KeyboardInterrupt  # `Interrupted` could be caught as an `Exception` on its way
+        raise Interrupted(message, number)
 
     with handled(end):
-        try:
-            yield
-        except KeyboardInterrupt as error:
-            raise Interrupted(message, received) from error
+        yield
 
 
 def _console_closed(event: int) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import rnntk
-from rnntk.errors import DataError, RunError, TrainingInterrupted, UsageError
+from rnntk.errors import DataError, Interrupted, RunError, UsageError
 from rnntk.training import device
 
 device.ready("cpu", None)
@@ -302,14 +302,14 @@ def test_a_signal_ends_a_loop_that_catches_errors(here: Path, number: signal.Sig
         sweep()
     assert [run.name for run in rnntk.runs()] == ["tale-1", "my-run"]
     ended = raised.value
-    assert isinstance(ended, TrainingInterrupted)
+    assert isinstance(ended, Interrupted)
     command = "rnntk train --resume runs/tale-1"
     assert str(ended) == f"Stopped at step 3 and saved. Continue with: {command}"
     assert ended.exit_code == 128 + number
     assert str(pickle.loads(pickle.dumps(ended))) == str(ended)
-    with pytest.raises(TrainingInterrupted, match="Stopped at step 6"):
+    with pytest.raises(Interrupted, match="Stopped at step 6"):
         rnntk.resume("tale-1", quiet=True, callbacks=[_Signal(number, 5)])
-    with pytest.raises(TrainingInterrupted, match="Stopped at step 3"):
+    with pytest.raises(Interrupted, match="Stopped at step 3"):
         rnntk.train_mnist(
             data="digits", units=4, max_steps=9, quiet=True, callbacks=[_Signal(number, 2)]
         )

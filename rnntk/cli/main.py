@@ -94,6 +94,9 @@ class LazyGroup(Group):
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit, stdout.Lost):
             raise
+        except Interrupted as error:
+            click.echo(harmless(str(error)), err=True)
+            ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(128 + signal.SIGINT)
         except Exception as error:
@@ -101,9 +104,7 @@ class LazyGroup(Group):
                 raise
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # stderr is closed; click ends quietly
-            if isinstance(error, Interrupted):
-                click.echo(harmless(str(error)), err=True)  # not an error
-            elif isinstance(error, RnntkError):
+            if isinstance(error, RnntkError):
                 print_error(error.render(_option_names(ctx)))
             elif code := _signal_behind(error):
                 ctx.exit(code)
