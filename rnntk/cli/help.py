@@ -79,26 +79,26 @@ class Command(click.Command):
                 f"There is no option {name}.{self._advice(name, ctx)}", ctx
             ) from None
         except click.UsageError as error:
-            if not ("unexpected extra argument" in error.message and self._repeatable()):
+            repeated = self._repeated()
+            if not repeated or "unexpected extra argument" not in error.message:
                 raise
-            advice = f"Repeat {self._repeatable()} before each file."
+            advice = f"Repeat {repeated} before each file."
             raise click.UsageError(f"{error.message.rstrip('.')}. {advice}", ctx) from None
 
     def _advice(self, name: str, ctx: click.Context) -> str:
         """Advice about an unknown option."""
         known = [p for p in self.get_params(ctx) if isinstance(p, click.Option) and not p.hidden]
-        if hint := did_you_mean(
-            name, [next(flag for flag in p.opts if len(flag) > 2) for p in known]
-        ):
+        flags = [next(opt for opt in p.opts if len(opt) > 2) for p in known]
+        if hint := did_you_mean(name, flags):
             return hint
         return f" For the file, write ./{name}." if Path(name).exists() else ""
 
-    def _repeatable(self) -> str:
-        """The first repeatable option with a path, if a word alone has no meaning for the command."""
-        for p in self.params if not any(isinstance(p, click.Argument) for p in self.params) else ():
-            if isinstance(p, click.Option) and p.multiple and isinstance(p.type, click.Path):
-                return p.opts[0]
-        return ""
+    def _repeated(self) -> str:
+        """The first repeatable option with a path, if the command has no arguments; else empty."""
+        if any(isinstance(p, click.Argument) for p in self.params):
+            return ""
+        options = (p for p in self.params if isinstance(p, click.Option) and p.multiple)
+        return next((p.opts[0] for p in options if isinstance(p.type, click.Path)), "")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Completions without the hidden aliases."""
@@ -154,12 +154,11 @@ class Group(Command, click.Group):
             ctx.exit()
         if not args[0].startswith("-") and args[0] not in known:
             hint = did_you_mean(args[0], [*known, *self.advised])
-            alone = (
-                f"; {ctx.command_path} alone is a command too"
-                if self.invoke_without_command
-                else ""
-            )
-            hint = hint or f" The commands are {', '.join(known)}{alone}."
+            if not hint:
+                hint = f" The commands are {', '.join(known)}"
+                if self.invoke_without_command:
+                    hint += f"; {ctx.command_path} alone is a command too"
+                hint += "."
             raise click.UsageError(f"There is no command {ctx.command_path} {args[0]}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 

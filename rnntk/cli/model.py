@@ -17,7 +17,7 @@ from rnntk.cli.options import (
     option,
     runs_dir_option,
     source,
-)  # fmt: skip
+)
 from rnntk.errors import RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:

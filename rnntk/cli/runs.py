@@ -24,7 +24,7 @@ from rnntk.cli.options import (
     given,
     option,
     runs_dir_option,
-)  # fmt: skip
+)
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.errors import RunError, UsageError, quoted
 from rnntk.storage import folder, metrics

@@ -241,11 +241,8 @@ class LanguageModel:
         """`config.stop`, normalised like the run's text; `UsageError` if the model cannot generate it."""
         stop = self._as_trained(config.stop or "")
         symbols = config.raw and config.beam is None
-        if (
-            unknown := self.vocabulary.unknown(stop)
-            if symbols
-            else self._unknown(stop, strict=True)
-        ):
+        unknown = self.vocabulary.unknown(stop) if symbols else self._unknown(stop, strict=True)
+        if unknown:
             raise UsageError(
                 f"`stop` has characters unknown to the model: {_listed(unknown)}. Change them."
             )

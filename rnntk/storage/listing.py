@@ -117,12 +117,12 @@ def details(run: RunFolder) -> Details:
         raise RunError(summary.problem or f"{run.path} is damaged.")
     found = [_check(run.checkpoints, step) for step in checkpoint.steps(run.checkpoints)]
     checkpoints = [c for c in found if c is not None]
-    newest = next((c.progress for c in reversed(checkpoints) if c.progress is not None), None)
+    progress = next((c.progress for c in reversed(checkpoints) if c.progress is not None), None)
     kind = folder.CONFIGS[run.kind]
     # As in JSON, which has lists for tuples.
     defaults = {k: list(v) if isinstance(v, tuple) else v for k, v in kind().part(kind).items()}
     changed = {k: v for k, v in run.settings.items() if v != defaults.get(k)}
-    return Details(run, summary, changed, checkpoints, newest, metrics.last(run.metrics))
+    return Details(run, summary, changed, checkpoints, progress, metrics.last(run.metrics))
 
 
 def model_name(model: Mapping[str, Any]) -> str:

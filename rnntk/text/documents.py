@@ -497,12 +497,12 @@ def _is_page(item: Mapping[str, str]) -> bool:
 
 
 def _whole(path: Path) -> bytes:
-    pieces: list[bytes] = []
+    data = bytearray()
     for piece in iter_bytes(path):
-        pieces.append(piece)
-        if sum(map(len, pieces)) > MOST:
+        data += piece
+        if len(data) > MOST:
             raise ValueError(f"it has more than {MOST:,} bytes")
-    return b"".join(pieces)
+    return bytes(data)
 
 
 def _decoded(

@@ -264,7 +264,10 @@ def doubts(sources: Sequence[Source]) -> Iterator[str]:
 
 
 def _composed(sources: Sequence[Source], recipe: Recipe, conjoining: int) -> int:
-    """How many of the conjoining jamo `normalize` would compose. Those of old Korean stay, so this reads the text."""
+    """Number of the conjoining jamo that `normalize` would compose; it leaves those of old Korean.
+
+    Reads the text once more if it has any.
+    """
     if not conjoining or recipe.config.normalize:
         return 0
     normalized = replace(recipe, config=replace(recipe.config, normalize=True))

@@ -40,11 +40,9 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
         if axis is not None:
             shape[axis] = len(old)
         if name not in weights or list(weights[name].shape) != shape:
-            there = (
-                f"has shape {list(weights[name].shape)}, not {shape}"
-                if name in weights
-                else "is missing"
-            )
+            there = "is missing"
+            if name in weights:
+                there = f"has shape {list(weights[name].shape)}, not {shape}"
             raise RunError(
                 f"{misfit} {name} {there}. Leave out `cell`, `layers`, `units` and `embedding` to use that run's."
             )
