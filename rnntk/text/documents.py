@@ -12,11 +12,9 @@ import posixpath
 import re
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote
@@ -27,6 +25,7 @@ from rnntk.corpora.detection import SAVE_AS_TEXT
 from rnntk.corpora.encoding import detect, iter_bytes, undecodable
 from rnntk.corpora.plausibility import DATA
 from rnntk.errors import DataError
+from rnntk.text import web_page
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +97,7 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
             kind = "an HTML page"
             source, codec = _decoded(_whole(path), to, name, config)
             kind += f" in {codec}" if codec not in ("utf-8", "utf-8-sig") else ""
-            text = _html(source)
+            text = web_page.text_of(source)
         else:
             return None
     except (*_DAMAGE, expat.ExpatError) as error:
@@ -219,8 +218,8 @@ class _Format(NamedTuple):
     lines: str  # elements that are a line each
     skipped: str  # elements to leave out
     marks: dict[str, str]  # elements that stand for a character
-    text: str = ""  # elements whose characters are text (not in HTML)
-    collapse: bool = False  # white space (HTML does so by itself)
+    text: str  # elements whose characters are text
+    collapse: bool = False  # white space
 
 
 _WORD = _Format(
@@ -235,25 +234,6 @@ _BOOK = _Format(
     "p v subtitle text-author date td th empty-line", "description stylesheet binary", {},
     "p v subtitle text-author date td th", collapse=True,
 )  # fmt: skip
-_BLOCKS = (  # `display: block` and tables in the HTML standard, section 15.3
-    "html body address blockquote center dialog div figure figcaption footer form header hr legend listing main p",
-    "plaintext pre search xmp article aside h1 h2 h3 h4 h5 h6 hgroup section dir dd dl dt menu ol ul li",
-    "table caption thead tbody tfoot tr fieldset details summary optgroup option",
-)
-_PAGE = _Format(
-    " ".join(_BLOCKS),
-    "title script style nav template noscript svg iframe select datalist button rt rtc rp",
-    {"br": "\n", "td": " ", "th": " "},
-)
-# Tags in ruby, and the elements whose missing end tags they stand for.
-_READINGS = ("rt", "rp", "rtc")
-_RUBY = {
-    "rt": ("rt", "rp"),
-    "rp": ("rt", "rp"),
-    "rb": _READINGS,
-    "rtc": _READINGS,
-    "/ruby": _READINGS,
-}
 
 
 class _Paragraph:
@@ -343,72 +323,6 @@ def _is_note(tag: str, attributes: Mapping[str, str]) -> bool:
     return tag == "a" and attributes.get("type") == "note"
 
 
-class _Lines:
-    """Collects the text of an HTML page from the events of a parser, without empty lines."""
-
-    def __init__(self) -> None:
-        self._out = [""]
-        self._lines, self._skipped = set(_PAGE.lines.split()), set(_PAGE.skipped.split())
-        # Open elements to leave out, with the state before each. Without an end tag, their text stays.
-        self._open: list[tuple[str, int, str, int]] = []
-        self._count: Counter[str] = Counter()  # of their names
-        self._preformatted = 0  # open `pre`
-
-    def text(self) -> str:
-        for code in ("script", "style"):
-            self._leave_out(code)
-        self._end_line()
-        return "".join(self._out)
-
-    def _end_line(self) -> None:
-        if line := self._out[-1]:
-            self._out[-1:] = [line if line.endswith("\n") else line.rstrip(" ") + "\n", ""]
-
-    def start(self, tag: str) -> None:
-        for unended in _RUBY.get(tag, ()):
-            self._leave_out(unended)
-        if tag in self._skipped:
-            self._open.append((tag, len(self._out), self._out[-1], self._preformatted))
-            self._count[tag] += 1
-            return
-        self._preformatted += tag == "pre"
-        if tag in self._lines:
-            self._end_line()
-        if mark := _PAGE.marks.get(tag):
-            self._add(mark)
-
-    def end(self, tag: str) -> None:
-        if tag in self._skipped:
-            self._leave_out(tag)
-            return
-        for unended in _RUBY.get(f"/{tag}", ()):
-            self._leave_out(unended)
-        self._preformatted -= tag == "pre" and self._preformatted > 0
-        if tag in self._lines:
-            self._end_line()
-
-    def _leave_out(self, tag: str) -> None:
-        """Remove the text since the last start of this element, if it is open."""
-        opened = ""
-        while self._count[tag] and opened != tag:
-            opened, length, line, self._preformatted = self._open.pop()
-            self._count[opened] -= 1
-        if opened:
-            self._out[length - 1 :] = [line]
-
-    def data(self, data: str) -> None:
-        self._add(data if self._preformatted else re.sub(r"[ \t\n\r\f]+", " ", data))
-
-    def _add(self, text: str) -> None:
-        if self._preformatted:
-            self._out.append(text)
-            return
-        line = self._out[-1]
-        text = text.lstrip(" ") if not line or line[-1] in " \n" else text
-        self._out[-1] = (line.rstrip(" ") if text == "\n" else line) + text
-        self._out += [""] * (text == "\n")
-
-
 def _open_document(parts: _Parts, names: Collection[str]) -> str:
     manifest = "META-INF/manifest.xml"
     if manifest in names and _ENCRYPTED.search(b"".join(parts.pieces(manifest))):
@@ -419,41 +333,6 @@ def _open_document(parts: _Parts, names: Collection[str]) -> str:
 def _xml(parts: _Parts, member: str, form: _Format) -> str:
     lines = _Paragraphs(form)
     _parse(parts.pieces(member), lines.start, lines.end, lines.data)
-    return lines.text()
-
-
-class _PageParser(HTMLParser):
-    """Passes the events of HTML and XHTML on to `_Lines`."""
-
-    def __init__(self, lines: _Lines) -> None:
-        super().__init__()
-        self._to = lines
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._to.start(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        self._to.end(tag)
-
-    def handle_data(self, data: str) -> None:
-        self._to.data(data)
-
-    def unknown_decl(self, data: str) -> None:
-        if data.startswith("CDATA["):
-            self._to.data(data.removeprefix("CDATA["))
-
-    def parse_marked_section(self, i: int, report: Any = 1) -> int:
-        try:
-            return super().parse_marked_section(i, report)
-        except AssertionError:  # newer versions of Python raise no error for an unknown section
-            return self.parse_bogus_comment(i)
-
-
-def _html(source: str) -> str:
-    lines = _Lines()
-    parser = _PageParser(lines)
-    parser.feed(source)
-    parser.close()
     return lines.text()
 
 
@@ -486,7 +365,7 @@ def _epub(parts: _Parts, config: TextConfig, to: Path) -> str:
         _decoded(b"".join(parts.pieces(one)), to, f"{parts.name}/{one}", config, book=True)[0]
         for one in found
     )
-    return "".join(map(_html, pages))
+    return "".join(map(web_page.text_of, pages))
 
 
 def _is_page(item: Mapping[str, str]) -> bool:
