@@ -65,8 +65,8 @@ def _serve(console: Console, models: Models, args: Args) -> None:
     step = models.get().step
     if not hosts.is_loopback(host):
         console.note(
-            f"Warning: --host {host} opens the page to everybody who can reach port "
-            f"{bound.getsockname()[1]}, without a password."
+            f"Warning: with --host {host}, whoever can reach port "
+            f"{bound.getsockname()[1]} can use the page."
         )
     console.note(f"{shown(models.run.path)} at step {step}. Ctrl-C ends it.")
     console.result(url)

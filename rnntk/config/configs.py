@@ -415,6 +415,6 @@ class SampleConfig(Config):
         """Raise `UsageError` if the texts held in memory have more than `most` characters."""
         if texts * self.length > most:
             raise UsageError(
-                f"`{name}={texts}` with `length={self.length}` needs {texts * self.length:,} characters in "
-                f"memory; the limit is {most:,}. Lower one."
+                f"`{name}={texts}` with `length={self.length}` needs {texts * self.length:,} characters; "
+                f"the limit is {most:,}. Lower one."
             )

@@ -134,8 +134,7 @@ def find_config(path: Path) -> Path:
     names = sorted({file.stem for folder in _shipped() for file in folder.glob("*.toml")})
     guess = did_you_mean(name, names) if alone else ""
     raise UsageError(
-        f"There is no file {path}, and no shipped config of this name."
-        + (guess or f" Those are {', '.join(names)}.")
+        f"There is no file {path}." + (guess or f" Shipped configs: {', '.join(names)}.")
     )
 
 

@@ -360,9 +360,8 @@ def _partly_utf8(scan: Scan, codec: str) -> EncodingError | None:
         return None
     offset, wrong = scan.failure or (0, b"")
     return EncodingError(
-        f"{scan.name} is partly UTF-8, partly in another encoding: {wrong.hex(' ')} at byte {offset:,} "
-        f"is not UTF-8, and as {codec} other words make no sense. If files were joined, convert each to "
-        "UTF-8 before; if not, set `encoding`.",
+        f"{scan.name} is partly UTF-8, but not {wrong.hex(' ')} at byte {offset:,}, and as {codec} other words "
+        "make no sense. Convert each part to UTF-8, or set `encoding`.",
         _OR_REPLACE,
     )
 

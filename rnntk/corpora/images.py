@@ -64,8 +64,8 @@ def load_images(resolved: Resolved) -> ImageSet:
         found = hashlib.sha256(arrays[name].tobytes()).hexdigest()
         if found != expected:
             raise DataError(
-                f"{path} is not {card.title}: the SHA-256 of its {name} is {found}, not {expected}.\nMove it "
-                "away, and the right one is downloaded."
+                f"{path} is not {card.title}: the SHA-256 of {name} is {found}, not {expected}.\nMove it "
+                "away to download the right one."
             )
     return ImageSet(**arrays, name=card.name, title=card.title)
 
@@ -212,7 +212,7 @@ def centred(grey: np.ndarray) -> np.ndarray:
     ink = (grey - np.median(_border(grey))).astype(np.float32)
     ink *= 1 if ink.max() > -ink.min() else -1
     if ink.max() < 24:
-        raise DataError("The picture is blank. Draw one digit, dark on light or the reverse.")
+        raise DataError("The picture is blank. Draw one digit.")
     ink = np.clip(ink / ink.max(), 0, 1)
     rows, columns = (np.flatnonzero((ink > _EDGE).any(axis=axis)) for axis in (1, 0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -73,8 +73,8 @@ def load_card(name_or_path: str | Path) -> Card:
     names = sorted(path.stem for path in _CARDS.glob("*.toml"))
     if text not in names:
         raise UsageError(
-            f"There is no corpus {text}.{did_you_mean(text, names)} The corpora are {', '.join(names)}. For "
-            "your own text use `input`; for your own card, its path (./my.toml)."
+            f"There is no corpus {text}.{did_you_mean(text, names)} Corpora: {', '.join(names)}. For "
+            "a text use `input`; for your own card, its path (./my.toml)."
         )
     return read_card(_CARDS / f"{text}.toml")
 

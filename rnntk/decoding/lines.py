@@ -58,7 +58,7 @@ def generate(
             raise UsageError(f"`{name}` does not work with `lines`. Leave it out.")
     if not model.line_end:
         raise UsageError(
-            "The model knows no line end, which `lines` needs. Leave it out, or train on a text with several lines."
+            "`lines` needs a model that knows line ends. Leave it out, or train on several lines."
         )
     text = None
     try:
@@ -66,8 +66,8 @@ def generate(
     except RnntkError as error:
         if not allow_copies:
             raise RunError(
-                "Copies cannot be left out without the training text "
-                f"({str(error).partition('. ')[0].rstrip('.')}). Keep them with `allow_copies`."
+                f"Copies cannot be left out: {str(error).partition('. ')[0].rstrip('.')}. "
+                "Keep them with `allow_copies`."
             ) from error
     source, seen = _Source(model, prompt, config, text), set[str]()
     dropped = Counter[str]()

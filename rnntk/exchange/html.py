@@ -103,7 +103,7 @@ def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
     if len(content) > LARGEST_FILE:
         smaller = "" if kind == "int8" else '`weights="int8"` or '
         raise UsageError(
-            f"The page would have {len(content) / 1e6:,.0f} MB with weights in {kind}; the limit is "
+            f"With {kind} weights the page has {len(content) / 1e6:,.0f} MB; the limit is "
             f'{LARGEST_FILE / 1e6:,.0f} MB. Choose {smaller}another `format`, such as "onnx".'
         )
     rounding = Rounding(kind, change if len(ids) else None, split, len(ids), len(text))

@@ -81,7 +81,7 @@ def convert(
         names = sorted(variables)
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         raise RunError(
-            f"{prefix} is not a character model that can be imported: {str(error).rstrip('.')}. Needed: "
+            f"{prefix} cannot be imported: {str(error).rstrip('.')}. Needed: "
             "embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, softmax. Found: "
             f"{', '.join(names[:12])}{more}."
         ) from error

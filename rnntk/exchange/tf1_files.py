@@ -24,8 +24,8 @@ def find_checkpoint(path: Path) -> tuple[Path, int]:
         prefix = path.with_name(name)
         if not (_index(prefix).is_file() or prefix.is_file()):
             raise UsageError(
-                f"There is no folder {path} and no file {_index(prefix)}. Give a folder, or a name up to the "
-                "step, such as save/model.ckpt-24000."
+                f"There is no folder {path} and no file {_index(prefix)}. Give a folder, or a prefix "
+                "such as save/model.ckpt-24000."
             )
     return prefix, _step(prefix)
 

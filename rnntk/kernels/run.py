@@ -131,8 +131,7 @@ def _check_ids(ids: Ids, symbols: int) -> None:
     """Check ids, since the kernels do not. As unsigned integers, negative ids are too large."""
     if ids.view(np.uint32).max() >= symbols:
         raise ValueError(
-            f"The ids are from {ids.min()} to {ids.max()}; they must be from 0 to {symbols - 1} for "
-            f"{symbols} symbols."
+            f"The ids are from {ids.min()} to {ids.max()}; they must be from 0 to {symbols - 1}."
         )
 
 

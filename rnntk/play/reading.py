@@ -144,11 +144,9 @@ def trace(model: LanguageModel, text: str) -> Trace:
     """States while reading a text from zero; errors as of `encode`, and `UsageError` over `limits.TRACE_BYTES`."""
     decoder = model.decoder
     encoded = encode(model, text)
-    T, L, H = len(encoded.symbols), len(decoder.layers), decoder.units
+    T, H = len(encoded.symbols), decoder.units
     if (most := _most_symbols(decoder)) < T:
-        raise UsageError(
-            f"The text has {T:,} symbols; shorten it to {most:,} for a model with {L} layers of {H} units."
-        )
+        raise UsageError(f"The text has {T:,} symbols; shorten it to {most:,} for this model.")
     states = decoder.initial_states()
     arrays, names = states.arrays(), decoder.layers[0].cell.states
     found = np.empty((len(arrays), T, H), np.float32)

@@ -163,8 +163,8 @@ class RunFolder:
             restart = f"start it again with `run` {shown(self.path)}"
             advice = restart if _is_unused(self.path) else "remove it and train a new run"
             raise RunError(
-                f"{self.path} has no checkpoint yet. In training, the first is saved after {every} steps. If "
-                f"it has ended, {advice}."
+                f"{self.path} has no checkpoint yet. The first is saved after {every} steps; if "
+                f"training has ended, {advice}."
             )
         self.check_checkpoint(which)
         if which not in ("last", "best"):
@@ -496,7 +496,7 @@ def locate(runs_dir: Path, run: Path) -> Path:
                     return path if path.name not in ("", "..") else path.resolve()
     guess = did_you_mean(run.name, [path.name for path in run_folders(runs_dir)])
     hint = guess or " List the runs: rnntk runs"
-    raise RunError(f"There is no run folder {run}, and no run of this name in {runs_dir}.{hint}")
+    raise RunError(f"There is no run {run}, here or in {runs_dir}.{hint}")
 
 
 def check_movable(path: Path) -> None:
@@ -531,7 +531,7 @@ def delete(path: Path) -> int:
         left = remove(path)
     if left is not None:
         raise TrainingError(
-            f"{path} was deleted only in part: files that you may not delete are left in {left}. Remove that folder as "
+            f"{path} was deleted in part: you may not delete the files in {left}. Remove them as "
             "their owner."
         )
     return freed
@@ -546,7 +546,7 @@ def check_name(name: str) -> None:
         or not name.strip()
     ):
         raise UsageError(
-            f"{name!r} is not a name for a run. Give a visible one that has no slash and no dot at its start."
+            f"{name!r} cannot name a run. Give a visible name without a slash or leading dot."
         )
 
 

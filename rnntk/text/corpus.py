@@ -227,11 +227,10 @@ class RunText:
         if old.symbols != now.symbols:
             same = set(old.symbols) == set(now.symbols)
             raise RunError(
-                f"The vocabulary does not match: {self.run} was trained on {len(old)} symbols, "
-                f"{corpus.record['path']} now has {len(now)}."
-                + _difference("only in the run", old, now)
-                + _difference("only in the text", now, old)
-                + (" They are the same symbols in another order." if same else "")
+                f"The vocabulary of {corpus.record['path']} is not that of {self.run}."
+                + _difference("Only in the run", old, now)
+                + _difference("Only in the text", now, old)
+                + (" The order differs." if same else "")
                 + " Train a new run."
             )
         if self.record["sha256"] != corpus.record["sha256"]:
@@ -289,7 +288,7 @@ class RunText:
     def _changed(self) -> RunError:
         return RunError(
             f"The text has changed since {self.run} was trained (its SHA-256 began with "
-            f"{self.record['sha256'][:12]}). Put the old text back, or train a new run."
+            f"{self.record['sha256'][:12]}). Restore it, or train a new run."
         )
 
     def _from_cache(self) -> Prepared:

@@ -52,8 +52,7 @@ class SymbolWriter:
         sample, encode = text[:_SAMPLE], self._preprocessor.encode
         if not self._encoded and encode(sample) != "".join(map(encode, sample)):
             raise UsageError(
-                f"The preprocessor {self._preprocessor.name!r} cannot be used: it must encode each character "
-                "by itself. Choose another `preprocessor`."
+                f"`preprocessor` {self._preprocessor.name!r} must encode each character by itself. Choose another."
             )
         codes = code_points(text)
         counted = histogram(codes)

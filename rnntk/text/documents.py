@@ -84,9 +84,7 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
         elif head.startswith(b"{\\rtf"):
             raise DataError(f"{name} is RTF. {SAVE_AS_TEXT}")
         elif _MHTML.match(head):
-            raise DataError(
-                f"{name} is a web page with its images (MHTML). Open it in a browser and save it as HTML."
-            )
+            raise DataError(f"{name} is a web page in MHTML. Save it from a browser as HTML.")
         elif _FICTION_BOOK.match(head) or (_named(name, "fb2") and b"<" in head):
             kind, advice = "a FictionBook", _IN_CALIBRE
             paragraphs = _Paragraphs(_BOOK)

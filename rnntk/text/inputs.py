@@ -105,7 +105,7 @@ def _files(path: Path, glob: str | None) -> list[Input]:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if _is_run(path):
         raise DataError(
-            f"{path} is a run, not a text. Continue it with `resume`, or train on its samples, "
+            f"{path} is a run, not a text. Continue it with `resume`, or train on "
             f"{path / 'samples.txt'}."
         )
     try:
@@ -186,8 +186,8 @@ def _readable(path: Path) -> list[Path]:
     if not found:
         inside = f" ({kinds})" if kinds else ""
         raise DataError(
-            f"The folder {path} has no text that rnntk reads{inside}. It reads "
-            f"{', '.join(documents.ENDINGS)}; for others set `glob`."
+            f"rnntk reads nothing in {path}{inside}, only "
+            f"{', '.join(documents.ENDINGS)}. For others set `glob`."
         )
     if others:
         more = f" and {len(others) - 8} more kinds" if len(others) > 8 else ""

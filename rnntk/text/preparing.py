@@ -211,10 +211,7 @@ def write(
 def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:
     """Raise `DataError` if all symbols of the text are rare."""
     if vocabulary.symbols == vocabulary.unknown_symbol:
-        raise DataError(
-            f"No symbol occurs {recipe.config.min_count:,} times (`min_count`), so all would become "
-            f"{vocabulary.unknown_symbol!r}. Lower `min_count`."
-        )
+        raise DataError(f"No symbol occurs {recipe.config.min_count:,} times. Lower `min_count`.")
 
 
 def _facts(

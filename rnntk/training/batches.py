@@ -26,7 +26,7 @@ class Batches:
         self.batches = len(ids) // piece
         if self.batches == 0:
             raise DataError(
-                f"The text has {len(ids):,} symbols; a batch of {batch_size} rows x {seq_length} symbols "
+                f"The text has {len(ids):,} symbols; a batch of {batch_size} rows x {seq_length} "
                 f"needs {piece:,}. Lower `batch_size` or `seq_length`"
                 + (f" (for example to 1 and {min(seq_length, len(ids))})." if len(ids) else ".")
             )
@@ -73,8 +73,8 @@ class Split:
             fraction = getattr(config, f"{name}_fraction")
             if fraction and size < 2:
                 raise DataError(
-                    f"`{name}_fraction` {fraction:g} of {total:,} symbols is {size}; at least two are "
-                    "needed. Raise it, or set 0."
+                    f"`{name}_fraction={fraction:g}` of {total:,} symbols is {size}; 2 are needed. "
+                    "Raise it, or set 0."
                 )
         return found
 

@@ -133,7 +133,7 @@ def resume(
     record = run.record["corpus"]
     if record.get("source") == folder.IMPORTED:
         raise RunError(
-            f"{run.path} was imported without text and optimizer state, so it cannot be continued. Train "
+            f"{run.path} cannot be continued: it was imported without optimizer state. Train "
             f"from its weights: rnntk train --init-from {run.path} --input TEXT --preprocessor "
             f"{record['preprocessor']}"
         )

@@ -35,8 +35,8 @@ def find(workers: str | None, index: int | None) -> Cluster:
     if workers is None:
         if not stated:
             raise UsageError(
-                '`distribute="multiworker"` needs `workers` HOST:PORT,HOST:PORT,... (the same for all processes) '
-                f"and `index` 0, 1, ... (this one's place in it), or {VARIABLE}."
+                '`distribute="multiworker"` needs `workers` HOST:PORT,HOST:PORT,... (of all processes) '
+                f"and `index` 0, 1, ... (of this process), or {VARIABLE}."
             )
         return from_tf_config(stated)
     if index is None:
@@ -66,8 +66,8 @@ def from_tf_config(text: str) -> Cluster:
     others = sorted(set(cluster) - {"chief", "worker"})
     if others:
         raise UsageError(
-            f"{VARIABLE} has tasks of the kind {', '.join(others)}; rnntk supports only workers and a chief. "
-            "Remove the others."
+            f"{VARIABLE} has tasks of the kind {', '.join(others)}. "
+            "Remove them: rnntk supports workers and a chief."
         )
     jobs = {kind: cluster[kind] for kind in ("chief", "worker") if kind in cluster}
     for name, listed in jobs.items():
@@ -111,7 +111,7 @@ def _check(addresses: tuple[str, ...], where: str, index: int, index_name: str) 
             )
     if twice := sorted({a for a in addresses if addresses.count(a) > 1}):
         raise UsageError(
-            f"{where} names {', '.join(twice)} more than once. Give each process its own address (on one "
+            f"{where} repeats {', '.join(twice)}. Give each process its own address (on one "
             "machine, its own port)."
         )
     if not 0 <= index < len(addresses):

@@ -68,8 +68,8 @@ def start(settings: DistributeConfig) -> Job:
             strategy = _multi_worker(variable)
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(
-            f"{worker} cannot join ({_reason(error)}). Check that {address} is a free port of this machine, "
-            f"and that all {count} workers have the same addresses and can reach each other."
+            f"{worker} cannot join ({_reason(error)}). Check that {address} is a free local port, "
+            f"and that all {count} workers have the same addresses and reach each other."
         ) from error
     return SharedJob(strategy, count, found.index)
 
@@ -166,8 +166,8 @@ class SharedJob(Job):
                 here, there = one["facts"].get(name), chief["facts"].get(name)
                 if here != there:
                     raise UsageError(
-                        f"The workers disagree: {name} is {here!r} at worker {index} and {there!r} at worker "
-                        "0. Start all on the same text with the same settings except `index`."
+                        f"{name} is {here!r} at worker {index}, but {there!r} at worker 0. All need the same text "
+                        "and settings, except `index`."
                     )
         return str(chief["message"])
 
@@ -189,8 +189,8 @@ class SharedJob(Job):
                 if "ollective" not in str(error):
                     raise
                 raise TrainingError(
-                    f"The workers are incompatible ({_reason(error)}). All need the same number of devices "
-                    "and version of TensorFlow."
+                    f"The workers are incompatible ({_reason(error)}). All need the same TensorFlow "
+                    "and number of devices."
                 ) from error
             raise WorkerLost(
                 f"Another worker has ended or cannot be reached, so worker {self.index} stops too "
@@ -208,7 +208,7 @@ class SharedStep(TrainStep):
         # The gradients are summed and clipped before the optimizer, which would sum them again.
         if not hasattr(optimizer, "_all_reduce_sum_gradients"):
             raise TrainingError(
-                f"`distribute` does not support Keras {keras.__version__}. Install another version of Keras."
+                f"`distribute` does not support Keras {keras.__version__}. Install another version."
             )
         optimizer._all_reduce_sum_gradients = list
         super().__init__(model, optimizer, **clipping)

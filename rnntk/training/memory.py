@@ -33,7 +33,7 @@ def check(
     if free is not None and needed > free:
         raise TrainingError(
             f"{parameters:,} parameters and batches of {rows:,} x {steps:,} need at least "
-            f"{needed / 1e9:,.1f} GB of memory; {free / 1e9:,.1f} GB are available. Lower `units`, `layers` "
+            f"{needed / 1e9:,.1f} GB of memory; {free / 1e9:,.1f} GB are free. Lower `units`, `layers` "
             "or `batch_size`."
         )
 

@@ -128,8 +128,8 @@ def _check_images(run: RunFolder, data: Images) -> None:
     record = run.record["corpus"]
     if record.get("sha256") != data.record["sha256"] and _arrays(record) != _arrays(data.record):
         raise RunError(
-            f"{run.path} was trained on other images ({record.get('name')}) than these "
-            f"({data.record['name']}). Set `data_dir` to their folder."
+            f"{run.path} was trained on other images ({record.get('name')}, not {data.record['name']}). "
+            "Set `data_dir` to their folder."
         )
 
 

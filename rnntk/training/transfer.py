@@ -44,7 +44,7 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
             if name in weights:
                 there = f"has shape {list(weights[name].shape)}, not {shape}"
             raise RunError(
-                f"{misfit} {name} {there}. Leave out `cell`, `layers`, `units` and `embedding` to use that run's."
+                f"{misfit} {name} {there}. Leave out `cell`, `layers`, `units` and `embedding`."
             )
     if extra := sorted(set(weights) - set(variables)):
         raise RunError(f"{misfit} it has more layers ({', '.join(extra)}). Leave out `layers`.")
@@ -63,7 +63,7 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
     log.info(
         f"Weights of {run.path}: {len(both)} of {len(vocabulary)} symbols match"
         + (f"; new: {_listed(new)}" if new else "")
-        + (f"; no longer used: {_listed(gone)}" if gone else "")
+        + (f"; dropped: {_listed(gone)}" if gone else "")
         + "."
     )
 

@@ -20,9 +20,7 @@ def test_a_run_is_found_by_its_name(rnntk, untrained, text: Path, args: tuple[ob
     name, *rest = args
     result = rnntk(name, "s-1", "--runs-dir", "all", *rest)
     assert result.exit_code == 1
-    assert "There is no run folder s-1, and no run of this name in all. Did you mean 'r-1'?" in (
-        result.stderr
-    )
+    assert "There is no run s-1, here or in all. Did you mean 'r-1'?" in (result.stderr)
     result = rnntk(name, "r-1", "--runs-dir", "all", *rest)
     assert result.exit_code == 0, result.output
 

@@ -149,7 +149,7 @@ def test_a_network_too_large_for_memory_is_refused_before_it_is_built(
     for more in ([], ["--dry-run"]):
         refused(
             rnntk("train", *large, *more), 1, "428,408,460,130 parameters and batches of 4 x 16 need at",
-            "GB are available. Lower --units, --layers or --batch-size.",
+            "GB are free. Lower --units, --layers or --batch-size.",
         )  # fmt: skip
     assert not (here / "runs").exists()
     mnist = ("mnist", "--data", "digits", "--units", 60000, "--layers", 60, "--quiet")
@@ -171,7 +171,7 @@ def test_a_memory_limit_of_the_system_is_one_message(warm, text: Path, here: Pat
     for size in (["--units", "600", "--embedding", "60000"], ["--units", "9000"]):
         done = warm.run([*command, *size], capture_output=True, text=True)
         assert done.returncode == 1, done.stderr
-        refusal = "Not enough memory (", "GB are available. Lower --units"
+        refusal = "Not enough memory (", "GB are free. Lower --units"
         assert any(told in done.stderr for told in refusal)
         assert "Traceback" not in done.stderr
 

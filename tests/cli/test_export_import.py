@@ -105,7 +105,7 @@ def test_the_name_of_an_export_tells_its_format(rnntk, trained: Path, here: Path
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nowhere"], 1, "There is no run folder nowhere"),
+        (["nowhere"], 1, "There is no run nowhere"),
         (["r", "--checkpoint", "99"], 1, "has no checkpoint '99'"),
         (["r", "--format", "npz", "--output", "m.keras"], 2, "must end in .npz"),
         (["r", "--format", "tflite"], 2, "tflite"),
@@ -216,7 +216,7 @@ def test_import_takes_a_prefix_and_options(rnntk, here: Path) -> None:
 def test_import_refuses_a_corpus_that_is_no_name(rnntk, here: Path, name: str) -> None:
     result = rnntk("import", write_checkpoint(here / "save", "rnn"), "--corpus", name)
     assert result.exit_code == 2
-    told = f"{name!r} is not a name for a run. Give a visible one" if name else "must not be empty"
+    told = f"{name!r} cannot name a run. Give a visible name" if name else "must not be empty"
     assert told in result.stderr
 
 

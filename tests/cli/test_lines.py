@@ -160,7 +160,7 @@ def test_a_missing_training_text_is_refused_with_advice(
         file.unlink()
     result = rnntk("sample", names, "--lines", 3, "-o", "names.txt")
     assert result.exit_code == 1
-    assert "(There is no file text.txt). Keep them with --allow-copies.\n" in result.stderr
+    assert "left out: There is no file text.txt. Keep them with --allow-copies.\n" in result.stderr
     assert not (here / "names.txt").exists()
     assert len(set(lines_of(rnntk, names, "--allow-copies"))) == 20
 
@@ -208,5 +208,5 @@ def test_a_model_without_line_ends_is_refused(rnntk, untrained, here: Path) -> N
     result = rnntk("sample", run, "--lines", 3)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.endswith(
-        "The model knows no line end, which --lines needs. Leave it out, or train on a text with several lines.\n"
+        "--lines needs a model that knows line ends. Leave it out, or train on several lines.\n"
     )

@@ -80,7 +80,7 @@ def test_a_misspelt_command_suggests_the_nearest(rnntk) -> None:
         ("mnist one.png", "Repeat --image before each file."),
         ("mnist --image a.png b.png", "Repeat --image before each file."),
         ("train -dash.txt", "There is no option -dash.txt. For the file, write ./-dash.txt."),
-        ("plot a b --y x/y", "There is no run folder a"),
+        ("plot a b --y x/y", "There is no run a"),
     ],
 )
 def test_likely_mistakes_get_a_hint(rnntk, here: Path, command: str, hint: str) -> None:
@@ -232,8 +232,8 @@ def test_a_misspelt_config_suggests_the_nearest(rnntk, name: str) -> None:
     result = rnntk("prep", "--config", name)
     assert result.exit_code == 2
     message = " ".join(result.stderr.split())
-    assert f"There is no file {name}, and no shipped config of this name." in message
-    wanted = "Those are demo_ko, " if "elsewhere" in name else "Did you mean 'demo_ko'?"
+    assert f"There is no file {name}." in message
+    wanted = "Shipped configs: demo_ko, " if "elsewhere" in name else "Did you mean 'demo_ko'?"
     assert wanted in message
 
 

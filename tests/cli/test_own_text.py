@@ -263,8 +263,8 @@ def test_paths_need_no_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPatch
         ("novle.txt", "There is no file novle.txt. Did you mean 'novel.txt'?"),
         ("nothing", "There is no file nothing. Check the path."),
         ("texts/*.tex", "texts/*.tex. Name the files, or give their folder and a pattern: texts with --glob '*.tex'"),
-        ("r", "r is a run, not a text. Continue it with --resume, or train on its samples, r/samples.txt."),
-        ("empty", "The folder empty has no text that rnntk reads (1 py). It reads .txt, .text, .md, .docx,"),
+        ("r", "r is a run, not a text. Continue it with --resume, or train on r/samples.txt."),
+        ("empty", "rnntk reads nothing in empty (1 py), only .txt, .text, .md, .docx,"),
         ("tiny.txt", "The text has 14 symbols and needs 100, better a few thousand."),
     ],
 )  # fmt: skip
@@ -293,7 +293,7 @@ def test_resume_takes_a_moved_text_but_not_another(rnntk, trained: Path, here: P
     (here / "other.txt").write_text("something else\n" * 100)
     result = rnntk("train", "other.txt", "--resume", "r", "--max-steps", 5)
     assert result.exit_code == 1
-    assert "The vocabulary does not match" in result.stderr
+    assert "The vocabulary of other.txt is not that of r." in result.stderr
     result = rnntk("train", "moved.txt", "--resume", "r", "--max-steps", 5)
     assert result.exit_code == 0, result.output
 

@@ -97,7 +97,7 @@ def test_a_public_host_warns_and_opens_no_browser(rnntk, trained: Path, monkeypa
     monkeypatch.setattr(serve, "run", lambda app, bound: bound.close())
     result = rnntk("play", trained, "--host", "0.0.0.0", "--port", "0")
     assert result.exit_code == 0, result.output
-    assert "Warning: --host 0.0.0.0 opens the page to everybody" in result.stderr
+    assert "Warning: with --host 0.0.0.0, whoever can reach port" in result.stderr
     assert opened == []
     result = rnntk("play", trained, "--port", "0", "--open")
     assert "Warning" not in result.stderr
@@ -107,7 +107,7 @@ def test_a_public_host_warns_and_opens_no_browser(rnntk, trained: Path, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nowhere"], 1, "There is no run folder nowhere"),
+        (["nowhere"], 1, "There is no run nowhere"),
         (["r", "--checkpoint", "7"], 1, "has no checkpoint '7'"),
         (["r", "--input", "tiny.txt"], 2, "--input needs --report"),
         (["r", "--report", "o.html", "--input", "none.txt"], 2, "Cannot read --input none.txt"),

@@ -200,7 +200,7 @@ def test_a_renamed_run_resumes_bit_identically(rnntk, trained: Path, here: Path)
 def test_a_new_name_is_one_path_component(rnntk, three: Path, new: str) -> None:
     result = rnntk("runs", "rename", "a", new)
     assert result.exit_code == 2
-    assert f"{new!r} is not a name for a run" in result.stderr
+    assert f"{new!r} cannot name a run" in result.stderr
     assert listed(rnntk) == ["c", "b", "a"]
 
 

@@ -204,7 +204,7 @@ def test_plot_of_a_run_in_training_and_of_a_damaged_file(rnntk, two: Path) -> No
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (("nothing",), 1, "There is no run folder nothing"),
+        (("nothing",), 1, "There is no run nothing"),
         (("--output", "a.gif"), 2, "must end in .png or .svg"),
         (("--output", "no/a.png"), 2, "there is no folder no"),
         (("--y", "los"), 2, "Did you mean 'loss'?"),

@@ -184,7 +184,7 @@ def test_an_unreadable_run_gives_the_reason(tmp_path: Path, change: object, mess
 
 
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="There is no run folder"):
+    with pytest.raises(RunError, match="There is no run"):
         folder.open_run(tmp_path / "nowhere")
     with pytest.raises(RunError, match="not a run folder: it has no run.json"):
         folder.open_run(tmp_path)
@@ -296,7 +296,7 @@ def test_a_deletion_in_part_names_what_is_left(
     run = make(tmp_path / "r")
     monkeypatch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(
-        TrainingError, match=r"r was deleted only in part: files .* left in (\S+)\. "
+        TrainingError, match=r"r was deleted in part: you may not delete the files in (\S+)\. "
     ):
         folder.delete(run.path)
     [left] = tmp_path.iterdir()

@@ -375,7 +375,7 @@ MHTML = (
     [
         (OLE + b"HWP Document File" + bytes(99), HANCOM),
         (zipped(mimetype="application/hwp+zip", Contents__section0_x_xml="<hs:sec/>"), HANCOM),
-        (MHTML, r"^a.x is a web page with its images \(MHTML\). Open it in a browser and save it as HTML.$"),
+        (MHTML, r"^a.x is a web page in MHTML. Save it from a browser as HTML.$"),
         (BOOK.encode()[:-9], r"^a.x is a FictionBook, but damaged \(.* Convert it to EPUB or plain text"),
         (b"{\\rtf1 x}", r"^a.x is RTF. Save it as plain text \(in Word: Save As"),
         (zipped(xl__workbook_x_xml="x"), "^a.x is an Excel workbook. Save"),

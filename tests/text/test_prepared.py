@@ -223,7 +223,7 @@ def test_missing_inputs_are_refused(making: Making, monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
     for paths, message in [
         ([making.folder / "absent"], "no file"),
-        ([making.folder], r"has no text that rnntk reads\. .*glob"),
+        ([making.folder], r"rnntk reads nothing in .*, only .*glob"),
         ([], "No text is given"),
         (["-", "-"], "can be read only once"),
     ]:
@@ -326,7 +326,7 @@ def test_a_preprocessor_that_breaks_its_rules_is_refused(making: Making, monkeyp
             return text[::-1]
 
     monkeypatch.setattr(preprocessors, "get", lambda _: Backwards())
-    with pytest.raises(UsageError, match="'backwards' cannot be used"):
+    with pytest.raises(UsageError, match="'backwards' must encode each"):
         making("text", preprocessor="backwards")
 
 

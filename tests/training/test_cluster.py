@@ -63,7 +63,7 @@ def test_tf_config_is_read_like_tensorflow_reads_it(
         (tf_config({"type": "worker"}, worker=["a:1"]), "task.index is None"),
         (tf_config({"type": "worker", "index": 0}, worker=["a:1"], chief=["c:1", "d:1"]), "only one chief"),
         (tf_config(worker=["a"]), "TF_CONFIG has 'a', but an address must be HOST:PORT"),
-        (tf_config(worker=["a:1", "a:1"]), "names a:1 more than once"),
+        (tf_config(worker=["a:1", "a:1"]), "repeats a:1"),
     ],
 )  # fmt: skip
 def test_a_malformed_tf_config_is_one_message(
@@ -85,7 +85,7 @@ def test_a_malformed_tf_config_is_one_message(
         ("node1:http", 0, "has 'node1:http'"),
         (":2222", 0, "has ':2222'"),
         ("node1:70000", 0, "has 'node1:70000'"),
-        ("n:1,n:1", 0, "names n:1 more than once.*its own port"),
+        ("n:1,n:1", 0, "repeats n:1.*its own port"),
     ],
 )
 def test_malformed_workers_are_refused(

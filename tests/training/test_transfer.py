@@ -56,7 +56,7 @@ def test_weights_follow_their_symbols(
     for name in old:
         if name.startswith("rnn_"):
             np.testing.assert_array_equal(new[name], old[name])
-    assert "3 of 5 symbols match; new: 'x' 'y'; no longer used: 'd'" in caplog.text
+    assert "3 of 5 symbols match; new: 'x' 'y'; dropped: 'd'" in caplog.text
 
 
 @pytest.mark.parametrize("other", [{"layers": 1}, {"layers": 3}, {"cell": "gru"}])
