@@ -1,2 +1,2 @@
 def test_a_short_campaign(campaign) -> None:
-    campaign("disk.py --faults 15")
+    campaign("disk.py --faults 10")

@@ -1,2 +1,2 @@
 def test_a_short_campaign(campaign) -> None:
-    campaign("fuzz.py --inputs 6000")
+    campaign("fuzz.py --inputs 3000")

@@ -123,7 +123,7 @@ def test_a_folder_that_is_not_a_run_is_refused(rnntk, here: Path, args, files) -
         p.relative_to(here / "x").as_posix() for p in (here / "x").rglob("*") if p.is_file()
     } == set(files)
     missing = rnntk("runs", "delete", "y", "--yes")
-    assert (missing.exit_code, "no run of this name" in missing.stderr) == (1, True)
+    assert (missing.exit_code, "no run y, here or in runs" in missing.stderr) == (1, True)
 
 
 def test_a_damaged_run_can_be_deleted_and_renamed(rnntk, three: Path) -> None:

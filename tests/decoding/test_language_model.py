@@ -188,7 +188,9 @@ def test_a_run_is_found_by_name_in_runs(make, tmp_path: Path, monkeypatch) -> No
     monkeypatch.chdir(tmp_path)
     assert load("novel-1").run.path == path.relative_to(tmp_path)
     assert load("runs/novel-1").run.path == path.relative_to(tmp_path)
-    with pytest.raises(RunError, match=r"no run of this name in runs\. Did you mean 'novel-1'\?"):
+    with pytest.raises(
+        RunError, match=r"no run novell, here or in runs\. Did you mean 'novel-1'\?"
+    ):
         load("novell")
 
 

@@ -25,8 +25,7 @@ warm_reader = pytest.mark.usefixtures("warm_reader")
 
 
 @warm_reader
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize(("cell", "layers"), [("lstm", 1), ("lstm", 3), ("gru", 3), ("rnn", 1)])
 def test_the_decoder_and_the_model_match_tensorflow_1(tf1_model, cell, layers) -> None:
     prefix, ids, expected = tf1_model(cell, layers)
     network = tf1.read_network(prefix)

@@ -110,8 +110,9 @@ def test_resume_splits_the_text_where_the_run_did(text: Path, tmp_path: Path) ->
     assert result.progress.step == split["train"][1] // 80
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize(
+    ("cell", "layer_norm"), [("lstm", False), ("lstm", True), ("gru", True), ("rnn", False)]
+)
 def test_resume_inside_an_epoch_is_bit_identical(
     text: Path, tmp_path: Path, cell: str, layer_norm: bool
 ) -> None:

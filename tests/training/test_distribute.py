@@ -291,7 +291,7 @@ def test_workers_with_different_settings_are_refused_with_both_values() -> None:
         {"facts": {"`units`": units, "the text": "x"}, "message": "runs/a-1"} for units in (8, 9)
     ]
     job.exchange = lambda _: [json.dumps(one).encode() for one in said]
-    with pytest.raises(UsageError, match="disagree: units is 9 at worker 1 and 8 at worker 0"):
+    with pytest.raises(UsageError, match="units is 9 at worker 1, but 8 at worker 0"):
         job.barrier({}, "runs/a-2")
     said[1] = said[0]
     assert job.barrier({}, "runs/a-2") == "runs/a-1", "the chief decides"
