@@ -27,7 +27,7 @@ def read(path: str, option: str) -> str:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
-        raise UsageError(f"Cannot read {option} {path} ({error.strerror}).") from error
+        raise UsageError(f"{option} {path} cannot be read: {error.strerror}.") from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -201,7 +201,7 @@ def checked(kind: type[Config], name: str, value: Any) -> Any:
     if many:
         values = [value] if isinstance(value, (str, Path)) else value
         if not isinstance(values, (list, tuple)):
-            raise ValueError(f"must be {_TYPE_NAMES[bare]} or a list of it, got {_shown(value)}")
+            raise ValueError(f"must be {_TYPE_NAMES[bare]} or a list of such, got {_shown(value)}")
         return tuple(typed(bare, str(v) if isinstance(v, Path) else v) for v in values)
     if isinstance(value, str) and field.metadata["parse"]:
         value = field.metadata["parse"](value)

@@ -90,7 +90,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or 0 in data[:2]:  # with or without a BOM
         raise UsageError(f"{path} is UTF-16, not UTF-8. Save it as UTF-8.")
     try:

@@ -337,11 +337,11 @@ def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
     bad -= 3 if len(scan.window) >= WINDOW else 0  # a character may be cut at its end
     if good < 3 or good < (4 if good >= 12 else 20) * bad:
         return None
-    nearly = "Nearly all of it is UTF-8, but "
     if not pairs:
+        nearly = "Nearly all of it is UTF-8, but "
         return undecodable(scan.name, "utf-8", offset, wrong, nearly, cut=scan.cut)
     return EncodingError(
-        f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8, first at byte {offset:,}. "
+        f"Nearly all of {scan.name} is UTF-8; byte {offset:,} begins CESU-8 or Java's modified UTF-8. "
         "Convert it to UTF-8.",
         _OR_REPLACE,
     )
@@ -360,8 +360,8 @@ def _partly_utf8(scan: Scan, codec: str) -> EncodingError | None:
         return None
     offset, wrong = scan.failure or (0, b"")
     return EncodingError(
-        f"{scan.name} is partly UTF-8, but not {wrong.hex(' ')} at byte {offset:,}, and as {codec} other words "
-        "make no sense. Convert each part to UTF-8, or set `encoding`.",
+        f"{scan.name} mixes encodings: {wrong.hex(' ')} at byte {offset:,} is not UTF-8, and other words are "
+        f"not {codec}. Convert each part to UTF-8, or set `encoding`.",
         _OR_REPLACE,
     )
 

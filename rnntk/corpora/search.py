@@ -121,10 +121,10 @@ class Search:
     def _download(self, source: CardSource) -> Resolved:
         card = self.card
         if self.offline:
-            raise CorpusError("not tried: the network is off (`offline` or RNNTK_OFFLINE)")
+            raise CorpusError("the network is off (`offline` or RNNTK_OFFLINE)")
         if card.needs_consent and not self.accept_licence:
             raise CorpusError(
-                "not tried: no known licence permits copying it; if you may have it, set `accept_licence`"
+                "no known licence permits copying it; if you have permission, set `accept_licence`"
             )
         self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
         return self._existing(self._fetch(source), "url", f" (downloaded from {source.target})")

@@ -338,7 +338,7 @@ def _preprocessor(run: RunFolder) -> Preprocessor:
     version = corpus.get("preprocessor_version")
     if found.version != version:
         raise RunError(
-            f"{run.path} needs version {version} of the preprocessor {found.name}; version {found.version} "
-            f"is installed. Install version {version}."
+            f"{run.path} needs version {version} of the preprocessor {found.name}, not the installed "
+            f"{found.version}. Install the release that has it."
         )
     return found

@@ -35,7 +35,7 @@ class RowModel:
         self.order = PixelOrder(record.get("order", "rows"), (SIDE, SIDE), seed)
         if record.get("permutation_sha256") != self.order.to_json().get("permutation_sha256"):
             raise RunError(
-                f"{run.path} read the pixels in another permutation than this rnntk. Train a new run."
+                f"With seed {seed}, this rnntk permutes the pixels differently than {run.path}. Train a new run."
             )
         self.bidirectional = bool(record.get("bidirectional"))
         directions = ("forward", "backward") if self.bidirectional else ("forward",)

@@ -48,11 +48,11 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
     """
     try:
         if path.exists() and not path.is_file():
-            raise DataError(f"{path} is not a file. Give the vocabulary with `vocab`.")
+            raise DataError(f"{path} is not a file. Give another `vocab`.")
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if len(data) > _MOST_BYTES:
         problem = f"{path} has over {_MOST_BYTES:,} bytes, too many for a vocabulary."
         raise DataError(f"{problem} Give another `vocab`.")
@@ -68,7 +68,7 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
         ) from error
     except Exception as error:  # damaged files raise ValueError, EOFError, MemoryError, ...
         problem = f"{path} is not a pickle, or is damaged ({type(error).__name__}: {error})."
-        raise DataError(f"{problem} Give the vocabulary with `vocab`.") from error
+        raise DataError(f"{problem} Give another `vocab`.") from error
 
 
 def _check(path: Path, data: bytes) -> None:

@@ -390,7 +390,7 @@ def open_run(path: Path) -> RunFolder:
             CONFIGS[record["kind"]].from_json(part)
     except (OSError, ValueError, UsageError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise RunError(f"{path} is damaged: {RUN} cannot be read ({reason}).") from error
+        raise RunError(f"{path} is damaged: {RUN} cannot be read: {reason}.") from error
     return RunFolder(path, record)
 
 
@@ -531,7 +531,7 @@ def delete(path: Path) -> int:
         left = remove(path)
     if left is not None:
         raise TrainingError(
-            f"{path} was deleted in part: you may not delete the files in {left}. Remove them as "
+            f"{path} was partly deleted: no permission for the files now in {left}. Remove them as "
             "their owner."
         )
     return freed
@@ -578,4 +578,4 @@ def _entries(runs_dir: Path, wanted: Callable[[Path], bool] = lambda _: True) ->
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise RunError(f"{runs_dir} cannot be read ({error.strerror}).") from error
+        raise RunError(f"{runs_dir} cannot be read: {error.strerror}.") from error

@@ -122,7 +122,7 @@ def read(path: Path, names: Iterable[str] | None = None) -> MetricColumns:
     try:
         parts = [_columns(rows, wanted) for rows in follower.added() if rows]
     except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror}).") from error
+        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
     columns: dict[str, np.ndarray] = {"step": np.empty(0)}
     lengths = [len(part["step"]) for part in parts]
     for name in sorted({name for part in parts for name in part}):

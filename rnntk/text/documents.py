@@ -356,7 +356,7 @@ def _epub(parts: _Parts, config: TextConfig, to: Path) -> str:
     found = [chapter for chapter in chapters if chapter in members]
     if missing := [chapter for chapter in chapters if chapter not in members]:
         if not found:
-            raise ValueError(f"it has none of its {len(chapters):,} chapters, such as {missing[0]}")
+            raise ValueError(f"it lacks all its {len(chapters):,} chapters, such as {missing[0]}")
         lacks = f"{len(missing):,} of its {len(chapters):,} chapters"
         log.info(f"Warning: {parts.name} lacks {lacks}, such as {missing[0]}.")
     pages = (

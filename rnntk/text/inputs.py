@@ -186,7 +186,7 @@ def _readable(path: Path) -> list[Path]:
     if not found:
         inside = f" ({kinds})" if kinds else ""
         raise DataError(
-            f"rnntk reads nothing in {path}{inside}, only "
+            f"{path}{inside} has no file ending in "
             f"{', '.join(documents.ENDINGS)}. For others set `glob`."
         )
     if others:

@@ -83,8 +83,10 @@ class Prepared:
         except FileNotFoundError as error:
             problem = f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
             raise DataError(f"{problem} Make one: rnntk prep") from error
-        except (ValueError, OSError, DataError) as error:
-            problem = f"The prepared corpus {folder} is damaged: {error}."
+        except OSError as error:
+            raise DataError(f"{folder} cannot be read: {error.strerror}.") from error
+        except (ValueError, DataError) as error:
+            problem = f"The prepared corpus {folder} is damaged: {str(error).rstrip('.')}."
             raise DataError(f"{problem} Remove it, then prepare the text again.") from error
 
     @classmethod
@@ -198,7 +200,7 @@ def prepare(
 
     Raises:
         DataError: a file is missing, empty, binary, damaged or undecodable (`EncodingError`); `sha256` does not match
-            (`OtherText`); `output` holds something else; the disk is full.
+            (`OtherText`); `output` is another prepared text; the disk is full.
         UsageError: settings contradict each other, or the preprocessor or encoding is unknown.
     """
     auto = config.preprocessor == preprocessors.AUTO
@@ -262,7 +264,7 @@ def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
         return None
     if (folder / "meta.json").exists() and (found := Prepared.open(folder)).key == expected:
         return found
-    raise DataError(f"{folder} holds something else. Remove it, or choose another `output`.")
+    raise DataError(f"{folder} is not this prepared text. Choose another `output`.")
 
 
 def _write_aside(

@@ -70,7 +70,7 @@ class Vocabulary:
         if not listed:
             raise DataError("The vocabulary is empty: the text has no symbols.")
         if any(len(s) != 1 for s in listed) or len(set(listed)) != len(listed):
-            raise DataError("The vocabulary is damaged: symbols must be distinct characters.")
+            raise DataError("The symbols of a vocabulary must be distinct characters.")
         if unknown is not None and unknown not in listed:
             raise DataError(f"The unknown symbol {unknown!r} is not in the vocabulary.")
         self.symbols = "".join(listed)

@@ -121,7 +121,7 @@ class SharedJob(Job):
         if batch_size < self.replicas:
             raise UsageError(
                 f"`batch_size={batch_size}` is less than the {self.replicas} replicas. Raise it to "
-                f"{self.replicas}, or use fewer workers."
+                f"{self.replicas}, or use fewer devices."
             )
         ends = itertools.accumulate(shard_sizes(batch_size, self.replicas), initial=0)
         slices = [slice(start, end) for start, end in itertools.pairwise(ends)]

@@ -23,9 +23,7 @@ def check_path(path: Path) -> None:
     Image.init()
     known = sorted(s for s, name in Image.EXTENSION.items() if name in Image.SAVE)
     if path.suffix.lower() not in known:
-        raise UsageError(
-            f"`plot` {path}: {path.suffix or 'no suffix'} is not a picture format. Use a name such as mistakes.png."
-        )
+        raise UsageError(f"`plot` must end in a picture format such as .png, got {path}.")
     check_parent("plot", path)
 
 

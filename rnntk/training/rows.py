@@ -140,8 +140,8 @@ def _task_of(run: RunFolder, config: MnistConfig, data: Images) -> tuple[Any, Ro
     before, now = run.record["model"], task.reading.to_json()
     if before.get("permutation_sha256") != now.get("permutation_sha256"):
         raise RunError(
-            f"{run.path} cannot be continued: with seed {config.seed}, this rnntk permutes the pixels "
-            "differently. Train a new run."
+            f"With seed {config.seed}, this rnntk permutes the pixels differently than {run.path}. "
+            "Train a new run."
         )
     return session, task
 

@@ -148,7 +148,7 @@ def train(
             metrics = callbacks.MetricsWriter(run, progress)
             stack.callback(metrics.close)
             if metrics.lost:
-                report.say(f"{run.metrics} has lost lines since the checkpoint; they stay missing.")
+                report.say(f"{run.metrics} is shorter than at the checkpoint; plots lack steps.")
             board = callbacks.TensorBoardScalars(run, task, progress)
             stack.callback(board.close)
             listeners = [metrics, board, report]

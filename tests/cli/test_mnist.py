@@ -80,7 +80,7 @@ def test_plot_writes_a_picture_and_checks_its_path_before_training(rnntk, here: 
     assert json.loads(result.stdout)["plot"] == "worst.png"
     assert (here / "worst.png").read_bytes().startswith(b"\x89PNG")
     for path, said in (
-        ("worst.doc", "not a picture format"),
+        ("worst.doc", "must end in a picture format"),
         ("nowhere/worst.png", "there is no folder nowhere. Create it first."),
     ):
         result = rnntk("mnist", "--data", "digits", *SMALL, "--plot", path)

@@ -264,7 +264,7 @@ def test_paths_need_no_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPatch
         ("nothing", "There is no file nothing. Check the path."),
         ("texts/*.tex", "texts/*.tex. Name the files, or give their folder and a pattern: texts with --glob '*.tex'"),
         ("r", "r is a run, not a text. Continue it with --resume, or train on r/samples.txt."),
-        ("empty", "rnntk reads nothing in empty (1 py), only .txt, .text, .md, .docx,"),
+        ("empty", "empty (1 py) has no file ending in .txt, .text, .md, .docx,"),
         ("tiny.txt", "The text has 14 symbols and needs 100, better a few thousand."),
     ],
 )  # fmt: skip
@@ -338,7 +338,7 @@ def test_odd_reasons_in_a_strangers_run_are_refused_or_escaped(rnntk, trained: P
         (trained / "run.json").write_text(json.dumps(record))
         result = rnntk("runs", "show", "r")
         assert result.exit_code == 1
-        assert "r is damaged: run.json cannot be read (corpus.chosen" in result.stderr
+        assert "r is damaged: run.json cannot be read: corpus.chosen" in result.stderr
     record["corpus"]["chosen"] = {"units": {"value": 8, "why": "\x1b[31mred"}}
     (trained / "run.json").write_text(json.dumps(record))
     assert "chosen        units 8: \\x1b[31mred\n" in rnntk("runs", "show", "r").stdout

@@ -110,7 +110,7 @@ def test_a_public_host_warns_and_opens_no_browser(rnntk, trained: Path, monkeypa
         (["nowhere"], 1, "There is no run nowhere"),
         (["r", "--checkpoint", "7"], 1, "has no checkpoint '7'"),
         (["r", "--input", "tiny.txt"], 2, "--input needs --report"),
-        (["r", "--report", "o.html", "--input", "none.txt"], 2, "Cannot read --input none.txt"),
+        (["r", "--report", "o.html", "--input", "none.txt"], 2, "--input none.txt cannot be read"),
         (
             ["r", "--report", "o.html", "--input", "bad.txt"],
             1,

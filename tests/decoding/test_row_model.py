@@ -24,7 +24,7 @@ def row_model(path, cell: str, order: str, both: bool, layers: int):
     )
     weights = {name: variable.numpy() for name, variable in named_weights(model).items()}
     if order == "permuted":
-        with pytest.raises(RunError, match="another permutation"):
+        with pytest.raises(RunError, match="permutes the pixels differently"):
             RowModel(run, weights)
         from rnntk.corpora.images import PixelOrder
 

@@ -170,7 +170,7 @@ def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
         (lambda r: r.update(format_version=0), "is damaged: run.json cannot be read.*is 0"),
         (lambda r: r.update(format_version="1"), "is damaged: run.json cannot be read.*is '1'"),
         (lambda r: r.update(format_version=True), "is damaged: run.json cannot be read.*is True"),
-        (lambda r: r.pop("model"), r"is damaged: run.json cannot be read \(it lacks model\)"),
+        (lambda r: r.pop("model"), r"is damaged: run.json cannot be read: it lacks model"),
     ],
 )
 def test_an_unreadable_run_gives_the_reason(tmp_path: Path, change: object, message: str) -> None:
@@ -296,7 +296,7 @@ def test_a_deletion_in_part_names_what_is_left(
     run = make(tmp_path / "r")
     monkeypatch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(
-        TrainingError, match=r"r was deleted in part: you may not delete the files in (\S+)\. "
+        TrainingError, match=r"r was partly deleted: no permission for the files now in (\S+)\. "
     ):
         folder.delete(run.path)
     [left] = tmp_path.iterdir()

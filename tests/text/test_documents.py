@@ -358,7 +358,7 @@ def test_what_is_no_chapter_is_left_out(tmp_path: Path, caplog: pytest.LogCaptur
     assert read(tmp_path, book)[0] == "one\n"
     assert "Warning: a.x lacks 1 of its 2 chapters, such as o/gone.html." in caplog.text
     book = epub({}, "gone", more='<item id="gone" href="gone.html"/>')
-    with pytest.raises(DataError, match="it has none of its 1 chapters, such as o/gone.html"):
+    with pytest.raises(DataError, match="it lacks all its 1 chapters, such as o/gone.html"):
         read(tmp_path, book)
 
 

@@ -223,7 +223,7 @@ def test_missing_inputs_are_refused(making: Making, monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
     for paths, message in [
         ([making.folder / "absent"], "no file"),
-        ([making.folder], r"rnntk reads nothing in .*, only .*glob"),
+        ([making.folder], r"has no file ending in .*glob"),
         ([], "No text is given"),
         (["-", "-"], "can be read only once"),
     ]:
@@ -336,11 +336,11 @@ def test_output_names_the_folder(making: Making) -> None:
     assert first.folder == output
     assert making("text", output=output).reused
     assert not making.cache.exists()
-    with pytest.raises(DataError, match="holds something else"):
+    with pytest.raises(DataError, match="is not this prepared text"):
         making("other", output=output)
     assert everything(Prepared.open(output)) == "text"
     mine = making.file("mine", "mine/file").parent
-    with pytest.raises(DataError, match="holds something else"):
+    with pytest.raises(DataError, match="is not this prepared text"):
         making("text", output=mine)
     assert [p.name for p in mine.iterdir()] == ["file"]
     empty = making.folder / "empty"
