@@ -21,7 +21,7 @@ from rnntk.config import (
 from rnntk.config.fields import argument, checked, converted, sentence
 from rnntk.errors import UsageError, naming_arguments
 from rnntk.run import Run, Runs
-from rnntk.storage import folder
+from rnntk.storage import directory, folder
 from rnntk.storage.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def train(
         folder.refuse_existing(own["run"])
     source = _folder(own["init_from"], "init_from") if "init_from" in own else None
     chosen, corpus = character.load(given, source)
-    with folder.reserved(own.get("run"), Path(RUNS), corpus.name) as path:
+    with directory.reserved(own.get("run"), Path(RUNS), corpus.name) as path:
         result = character.start(
             chosen,
             corpus,
@@ -168,7 +168,7 @@ def train_mnist(
     if "run" in own:
         folder.refuse_existing(own["run"])
     chosen, data = rows.load(given)
-    with folder.reserved(own.get("run"), Path(RUNS), data.record["name"]) as path:
+    with directory.reserved(own.get("run"), Path(RUNS), data.record["name"]) as path:
         result, test = rows.start(
             chosen, data, path, quiet=own.get("quiet", False), callbacks=listeners
         )
@@ -230,7 +230,7 @@ def _folder(run: Run | str | Path, name: str) -> RunFolder:
     """The run in the argument `name`, as it is on disk now."""
     if isinstance(run, Run):
         return folder.open_run(run.path)
-    return folder.find(Path(RUNS), argument(name, Path, run))
+    return directory.find(Path(RUNS), argument(name, Path, run))
 
 
 def _listeners(callbacks: Callbacks) -> list[keras.callbacks.Callback]:

@@ -40,12 +40,12 @@ def command(args: Args, console: Console) -> None:
       rnntk import save --vocab save/chars_vocab.pkl --preprocessor plain
     """
     from rnntk.exchange import safe_pickle, tf1, tf1_files
-    from rnntk.storage import folder
+    from rnntk.storage import directory, folder
 
     if args.run is not None:
         folder.refuse_existing(args.run)
     if args.corpus is not None:
-        folder.check_name(args.corpus)
+        directory.check_name(args.corpus)
     prefix, step = tf1_files.find_checkpoint(args.checkpoint)
     vocabulary_file = args.vocab or tf1_files.find_vocabulary(prefix)
     of_bytes = safe_pickle.holds_bytes(vocabulary_file)
@@ -56,7 +56,7 @@ def command(args: Args, console: Console) -> None:
     device.ready("cpu", None)
     network = tf1.read_network(prefix, forget_bias=args.forget_bias)
     name = args.corpus or prefix.resolve().parent.name or "imported"
-    path = args.run or folder.next_path(args.runs_dir, name)
+    path = args.run or directory.next_path(args.runs_dir, name)
     preprocessor = args.preprocessor or ("bytes" if of_bytes else None)
     imported = tf1.import_run(
         network, vocabulary, path, source=prefix, step=step, corpus=name,

@@ -67,7 +67,7 @@ def command(args: Args, console: Console) -> None:
     if args.image:
         _classify(console, args)
         return
-    from rnntk.storage import folder
+    from rnntk.storage import directory, folder
     from rnntk.training import mistakes, rows
 
     if args.plot is not None:
@@ -83,7 +83,7 @@ def command(args: Args, console: Console) -> None:
             folder.refuse_existing(args.run)
         settings = given_values(args, "run", "runs_dir", "plot", "image")
         config, data = rows.load(settings)
-        with folder.reserved(args.run, args.runs_dir, data.record["name"]) as path:
+        with directory.reserved(args.run, args.runs_dir, data.record["name"]) as path:
             result, test = rows.start(config, data, path, quiet=console.quiet)
     _finish(console, result, data, test, args.plot)
 

@@ -69,14 +69,14 @@ def find_run(
 
     Raises `RunError` if it is missing or damaged, `UsageError` if it was not trained on the corpus of `--corpus`.
     """
-    from rnntk.storage import folder
+    from rnntk.storage import directory
 
     if run is None:
         try:
-            return folder.latest(runs_dir, kind=kind, corpus=corpus)
+            return directory.latest(runs_dir, kind=kind, corpus=corpus)
         except RunError as error:
             raise unknown_corpus(error, runs_dir, kind, corpus) from error
-    found = folder.find(runs_dir, run)
+    found = directory.find(runs_dir, run)
     on = found.record["corpus"].get("name")
     # In a config file or the environment, `corpus` is for training.
     if on != corpus and source("corpus") is ParameterSource.COMMANDLINE:

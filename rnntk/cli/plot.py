@@ -62,10 +62,10 @@ def command(args: Args, console: Console) -> None:
       rnntk plot linux_kernel-1 linux_kernel-2 --x time --y bits
     """
     from rnntk.monitoring import curves
-    from rnntk.storage import folder
+    from rnntk.storage import directory
 
     x, y, log = args.x, args.y, args.log
-    found = [folder.find(args.runs_dir, run) for run in args.runs or [None]]
+    found = [directory.find(args.runs_dir, run) for run in args.runs or [None]]
     drawn = [curves.load(run, y, x, args.smooth) for run in found]
     path = args.output or (None if args.terminal else Path(f"{y}.png"))
     if path is not None:

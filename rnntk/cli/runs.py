@@ -27,7 +27,7 @@ from rnntk.cli.options import (
 )
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.errors import RunError, UsageError, quoted
-from rnntk.storage import folder, metrics
+from rnntk.storage import directory, folder, metrics
 
 if TYPE_CHECKING:
     from rnntk.storage.checkpoint import Progress
@@ -122,7 +122,7 @@ def show(args: Args, console: Console) -> None:
     """
     from rnntk.storage import listing
 
-    d = listing.details(folder.find(_runs_dir(args), args.run))
+    d = listing.details(directory.find(_runs_dir(args), args.run))
     for key, value in _facts(d):
         console.result(f"{key:<13} {value}")
     for text in _next_commands(d.run, d.progress):
@@ -158,11 +158,11 @@ def rename(args: Args, console: Console) -> None:
     """
     from rnntk.storage import listing
 
-    old = folder.locate(_runs_dir(args), args.run)
+    old = directory.locate(_runs_dir(args), args.run)
     if not args.yes and sys.stdin.isatty():
         click.confirm(f"Rename {shown(old)} to {args.new}?", default=True, abort=True, err=True)
     names = f"{shown(old)} to {shown(old.parent / args.new)}"  # the working folder may move too
-    new = folder.rename(old, args.new)
+    new = directory.rename(old, args.new)
     console.facts(renamed=names)
     with suppress(RunError):  # a damaged run can only be looked at
         run = folder.open_run(new)
@@ -189,16 +189,16 @@ def delete(args: Args, console: Console) -> None:
     """
     from rnntk.storage import listing
 
-    located = (folder.locate(_runs_dir(args), run) for run in args.runs)
+    located = (directory.locate(_runs_dir(args), run) for run in args.runs)
     found = list({os.path.realpath(path): path for path in located}.values())
     names = [shown(path) for path in found]  # before the working folder may be deleted
     for path in found:
-        folder.check_movable(path)
+        directory.check_movable(path)
     for name, path in zip(names, found, strict=True):
         s = listing.summarize(path)
         steps = "" if s.step is None else f", {s.step:,} steps"
         console.note(f"{name}: {s.model or 'damaged'}{steps}, {size(s.bytes)}")
-        if others := folder.not_ours(path):
+        if others := directory.not_ours(path):
             console.note(f"  also deleted, not made by rnntk: {', '.join(others)}")
     if not args.yes:
         if not sys.stdin.isatty():
@@ -206,7 +206,7 @@ def delete(args: Args, console: Console) -> None:
         click.confirm("Delete this for good?", abort=True, err=True)
     freed = 0
     for name, path in zip(names, found, strict=True):
-        freed += folder.delete(path)
+        freed += directory.delete(path)
         console.facts(deleted=name)
     console.note(f"Freed {size(freed)}.")
     console.json("runs delete", deleted=found, bytes=freed)

@@ -64,7 +64,7 @@ def command(args: Args, console: Console) -> None:
       rnntk train --corpus linux_kernel --max-time 2m
       rnntk train --resume runs/linux_kernel-1 --epochs 100
     """
-    from rnntk.storage import folder
+    from rnntk.storage import directory, folder
     from rnntk.training import character
 
     if args.resume is not None:
@@ -76,16 +76,16 @@ def command(args: Args, console: Console) -> None:
         return
     if args.run is not None:
         folder.refuse_existing(args.run)
-    source = folder.find(args.runs_dir, args.init_from) if args.init_from is not None else None
+    source = directory.find(args.runs_dir, args.init_from) if args.init_from is not None else None
     settings = given_values(args, "run", "runs_dir", "init_from", "dry_run")
     with progress_bar(console, "preparing") as bar:
         config, corpus = character.load(settings, source, progress=bar)
     if args.dry_run or config.distribute != "none":  # only the chief of a job creates the run
-        args.run = args.run or folder.next_path(args.runs_dir, corpus.name)
+        args.run = args.run or directory.next_path(args.runs_dir, corpus.name)
         if args.dry_run:
             _dry_run(console, config, corpus, args.run, source)
             return
-    with folder.reserved(args.run, args.runs_dir, corpus.name) as path:
+    with directory.reserved(args.run, args.runs_dir, corpus.name) as path:
         result = character.start(config, corpus, path, init_from=source, quiet=console.quiet)
     _finish(console, result)
 

@@ -54,7 +54,7 @@ class LanguageModel:
         RunError: decoder and vocabulary do not match.
 
     Example:
-        >>> model = LanguageModel.load(folder.find("runs", "novel-1"))      # doctest: +SKIP
+        >>> model = LanguageModel.load(directory.find("runs", "novel-1"))      # doctest: +SKIP
         >>> "".join(model.stream("/* ", length=40, seed=1))                 # doctest: +SKIP
         'The read the read of the start the stats'
         >>> model.evaluate("int main(void)").bits_per_character             # doctest: +SKIP

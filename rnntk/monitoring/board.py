@@ -11,7 +11,7 @@ from typing import Any
 
 from rnntk import hosts, signals
 from rnntk.errors import RnntkError, RunError
-from rnntk.storage import folder
+from rnntk.storage import directory
 
 
 def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str], None]) -> None:
@@ -20,7 +20,7 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
     `port` None is 6006 or the next free one, 0 any free one; `ready` is called with the URL. Raises `RunError` if the
     folder is unreadable or has no events, `UsageError` if `host` is not an address, `RnntkError` if it is taken.
     """
-    folder.run_folders(runs_dir)  # raises an error that `rglob` passes over since Python 3.13
+    directory.run_folders(runs_dir)  # raises an error that `rglob` passes over since Python 3.13
     if not any(runs_dir.rglob("events.out.tfevents.*")):
         raise RunError(
             f"No run in {runs_dir} has TensorBoard events. Train one, or choose another `runs_dir`."

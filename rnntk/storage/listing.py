@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnntk.errors import RunError
-from rnntk.storage import checkpoint, folder, metrics
+from rnntk.storage import checkpoint, directory, folder, metrics
 from rnntk.storage.folder import RunFolder
 
 _LATEST = 253_402_300_799.0  # the last second of the year 9999, the largest date
@@ -61,7 +61,7 @@ class Details:
 
 def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> list[Summary]:
     """Runs of this kind and corpus, and damaged runs, newest first. Raises `RunError` if `runs_dir` is unreadable."""
-    found = [summarize(path) for path in folder.run_folders(runs_dir)]
+    found = [summarize(path) for path in directory.run_folders(runs_dir)]
     wanted = [
         s for s in found if not s.kind or (kind in (None, s.kind) and corpus in (None, s.corpus))
     ]

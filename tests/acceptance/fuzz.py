@@ -172,7 +172,7 @@ class Run(Files):
         from click.testing import CliRunner
 
         from rnntk.cli.main import group
-        from rnntk.storage import folder
+        from rnntk.storage import directory
 
         found = CliRunner().invoke(group, ["runs", "--runs-dir", str(self.top / "runs")])
         if found.exception:
@@ -181,7 +181,7 @@ class Run(Files):
             raise Wrong("the whole run is not listed")
         if "\x1b" in found.output:
             raise Wrong("an escape sequence of the file is printed")
-        if folder.latest(self.top / "runs") is None:
+        if directory.latest(self.top / "runs") is None:
             raise Wrong("no latest run")
 
 

@@ -10,12 +10,12 @@ import rnntk
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.decoding.reference import States
 from rnntk.errors import RunError, UsageError
-from rnntk.storage import checkpoint, folder
+from rnntk.storage import checkpoint, directory, folder
 from rnntk.text.vocabulary import Vocabulary
 
 
 def load(path: Path | str, checkpoint: str | int = "last") -> LanguageModel:
-    return LanguageModel.load(folder.find(Path("runs"), Path(path)), checkpoint)
+    return LanguageModel.load(directory.find(Path("runs"), Path(path)), checkpoint)
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ import json
 import os
 import subprocess
 import sys
-import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rnntk import files, stored
+from rnntk import stored
 from rnntk.errors import RunError, TrainingError
 from rnntk.storage import checkpoint, folder, listing
 from rnntk.storage.checkpoint import Progress
@@ -72,29 +71,6 @@ def test_a_failed_creation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "r").exists()
 
 
-def test_new_names_count_past_every_name_in_use(tmp_path: Path) -> None:
-    assert folder.next_path(tmp_path, "a").name == "a-1"
-    for name in ("a-1", "a-9", "a-x", "b-20"):
-        (tmp_path / name).mkdir()
-    assert folder.next_path(tmp_path, "a").name == "a-10"
-
-
-def test_new_names_pass_files_links_and_other_spellings(tmp_path: Path) -> None:
-    """On some systems A-1 and a-1 are the same name, and so are the two forms of 한."""
-    (tmp_path / "a-1").write_text("a file")
-    assert folder.next_path(tmp_path, "a").name == "a-2"
-    (tmp_path / "A-2").mkdir()
-    assert folder.next_path(tmp_path, "a").name == "a-3"
-    (tmp_path / unicodedata.normalize("NFD", "한-7")).mkdir()
-    assert folder.next_path(tmp_path, unicodedata.normalize("NFC", "한")).name == "한-8"
-    try:
-        (tmp_path / "a-3").symlink_to(tmp_path / "missing")
-    except OSError:
-        pytest.skip("needs symbolic links")
-    with folder.reserved(None, tmp_path, "a") as path:
-        assert path.name == "a-4"
-
-
 def test_an_open_run_is_found_from_other_working_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,30 +102,6 @@ def test_an_open_link_to_a_run_keeps_its_name(
     (tmp_path / "inner").mkdir()
     monkeypatch.chdir("inner")
     assert run.path == tmp_path / "b"
-
-
-def test_a_name_that_is_taken_meanwhile_is_passed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(folder, "_entries", lambda _: [])
-    for name in ("a-1", "a-2"):
-        (tmp_path / name).write_text("taken")
-    with folder.reserved(None, tmp_path, "a") as path:
-        assert path.name == "a-3"
-
-
-def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
-    one, two = make(tmp_path / "one"), make(tmp_path / "two", corpus="other")
-    make(tmp_path / "m", kind=folder.ROW_CLASSIFIER)
-    for run, time in ((one, 2_000_000_000), (two, 1_900_000_000)):
-        os.utime(run.metrics, (time, time))
-    assert folder.latest(tmp_path, kind=folder.CHAR_RNN).name == "one"
-    assert folder.latest(tmp_path, kind=folder.CHAR_RNN, corpus="other").name == "two"
-    assert folder.latest(tmp_path, kind=folder.ROW_CLASSIFIER).name == "m"
-    with pytest.raises(RunError, match="no run on third.*rnntk train --corpus third"):
-        folder.latest(tmp_path, corpus="third")
-    with pytest.raises(RunError, match="rnntk mnist"):
-        folder.latest(tmp_path / "nowhere", kind=folder.ROW_CLASSIFIER)
 
 
 @pytest.mark.parametrize(
@@ -197,15 +149,6 @@ def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     (run.path / "run.json").write_text("{")
     with pytest.raises(RunError, match="is damaged"):
         folder.open_run(run.path)
-
-
-def test_a_run_is_found_beside_a_folder_of_its_name(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    make(tmp_path / "runs" / "poems")
-    (tmp_path / "poems").mkdir()
-    assert folder.locate(Path("runs"), Path("poems")) == Path("runs/poems")
-    make(tmp_path / "poems" / "again")
-    assert folder.locate(Path("runs"), Path("poems/again")) == Path("poems/again")
 
 
 def test_checkpoints_are_found_as_last_best_or_step(tmp_path: Path) -> None:
@@ -274,33 +217,6 @@ def test_a_checkpoint_that_training_removes_while_it_is_read_is_not_damaged(
     assert progress is not None
     assert (progress.step, problem) == (9, None)
     assert not caplog.messages
-
-
-def test_a_newer_run_that_cannot_be_read_is_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    older, good, newer = (make(tmp_path / name) for name in ("older", "good", "newer"))
-    for run, time in ((older, 1_900_000_000), (good, 2_000_000_000), (newer, 2_100_000_000)):
-        os.utime(run.metrics, (time, time))
-    for run in (older, newer):
-        (run.path / "run.json").write_text("{")
-    assert folder.latest(tmp_path).name == "good"
-    assert len(caplog.messages) == 1
-    assert f"Warning: {newer.path} is damaged: run.json cannot be read" in caplog.messages[0]
-    assert f"Using {good.path}, the run before it." in caplog.messages[0]
-
-
-def test_a_deletion_in_part_names_what_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = make(tmp_path / "r")
-    monkeypatch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
-    with pytest.raises(
-        TrainingError, match=r"r was partly deleted: no permission for the files now in (\S+)\. "
-    ):
-        folder.delete(run.path)
-    [left] = tmp_path.iterdir()
-    assert (left / "r" / "run.json").is_file()
 
 
 def test_the_best_checkpoint_is_read_without_the_last_ones_weights(
@@ -401,12 +317,6 @@ def test_a_failed_creation_removes_the_folders_that_it_made(tmp_path: Path, exis
     assert sorted(tmp_path.rglob("*")) == folders[:existing]
 
 
-def test_a_reserved_path_that_stays_empty_is_removed_with_its_parents(tmp_path: Path) -> None:
-    with folder.reserved(None, tmp_path / "a" / "runs", "n") as path:
-        assert path.is_dir()
-    assert not list(tmp_path.iterdir())
-
-
 def test_the_second_creator_of_a_run_is_refused_and_removes_nothing(
     tmp_path: Path,
 ) -> None:
@@ -429,7 +339,7 @@ import sys
 import unicodedata
 from pathlib import Path
 from rnntk.errors import RnntkError
-from rnntk.storage import folder
+from rnntk.storage import directory, folder
 
 record = dict(kind="char-rnn", settings={}, model={"cell": "gru", "layers": 1, "units": 1}, corpus={}, versions={})
 for n in range(int(sys.argv[2])):

@@ -13,7 +13,7 @@ import pytest
 
 from rnntk import stored
 from rnntk.errors import RunError
-from rnntk.storage import checkpoint, folder, listing, metrics
+from rnntk.storage import checkpoint, directory, folder, listing, metrics
 from rnntk.storage.checkpoint import Progress
 from rnntk.storage.folder import RunFolder
 from rnntk.text.vocabulary import Vocabulary
@@ -110,7 +110,7 @@ def test_an_unreadable_run_is_listed_with_the_reason(
     assert reason in str(bad.problem)
     assert bad.kind == ""
     with pytest.raises(RunError, match=re.escape(reason)):
-        listing.details(folder.find(tmp_path, Path("bad")))
+        listing.details(directory.find(tmp_path, Path("bad")))
 
 
 def test_a_damaged_checkpoint_is_reported_and_the_one_before_counts(tmp_path: Path) -> None:
@@ -144,13 +144,13 @@ def test_find_takes_a_path_a_name_or_the_latest(tmp_path: Path) -> None:
     make(tmp_path / "runs" / "kernel-1", time=1.8e9)
     make(tmp_path / "runs" / "kernel-2", time=1.9e9)
     runs = tmp_path / "runs"
-    assert folder.find(runs, None).name == "kernel-2"
-    assert folder.find(runs, Path("kernel-1")).name == "kernel-1"
-    assert folder.find(tmp_path, runs / "kernel-1").name == "kernel-1"
+    assert directory.find(runs, None).name == "kernel-2"
+    assert directory.find(runs, Path("kernel-1")).name == "kernel-1"
+    assert directory.find(tmp_path, runs / "kernel-1").name == "kernel-1"
     with pytest.raises(RunError, match="Did you mean 'kernel-"):
-        folder.find(runs, Path("kernal-1"))
+        directory.find(runs, Path("kernal-1"))
     with pytest.raises(RunError, match="rnntk runs"):
-        folder.find(runs, Path("z"))
+        directory.find(runs, Path("z"))
 
 
 def fifo(path: Path) -> None:
@@ -188,7 +188,7 @@ def test_odd_metrics_and_names_are_harmless(tmp_path: Path, what: str) -> None:
     assert (odd.step in (5, 9), odd.problem, good.problem) == (True, None, None)
     assert run.checkpoint().progress.step == 5
     assert listing.details(run).progress is not None
-    assert folder.latest(tmp_path).name in ("odd", "good")
+    assert directory.latest(tmp_path).name in ("odd", "good")
     if what not in ("a pipe", "a device"):
         found = metrics.read(run.metrics)
         assert all(column.shape == (len(found),) for column in found.columns.values())
@@ -200,7 +200,7 @@ def test_odd_metrics_and_names_are_harmless(tmp_path: Path, what: str) -> None:
 def test_an_impossible_name_is_not_found(tmp_path: Path, name: str) -> None:
     make(tmp_path / "good")
     with pytest.raises(RunError, match="There is no run"):
-        folder.find(tmp_path, Path(name))
+        directory.find(tmp_path, Path(name))
 
 
 def test_random_damage_is_one_message(tmp_path: Path) -> None:
