@@ -46,7 +46,7 @@ def test_new_names_pass_files_links_and_other_spellings(tmp_path: Path) -> None:
 def test_a_name_that_is_taken_meanwhile_is_passed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "_entries", lambda _: [])
+    monkeypatch.setattr(directory, "_entries", lambda _: [])
     for name in ("a-1", "a-2"):
         (tmp_path / name).write_text("taken")
     with directory.reserved(None, tmp_path, "a") as path:
