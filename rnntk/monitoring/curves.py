@@ -94,7 +94,9 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     x = word("x", ("steps", "time"), x)
     if not isinstance(y, str):
         raise UsageError(f"`y` must be the name of a metric, got {y!r}.")
-    quantity = QUANTITIES.get(y, _Quantity(y, y))
+    only_validation = y.startswith("val_")
+    y_name = y.removeprefix("val_")
+    quantity = QUANTITIES.get(y_name, _Quantity(y_name, y))
     held_out = f"val_{quantity.column}"
     found = metrics.read(run.metrics, [quantity.column, held_out])
     if not len(found):
@@ -108,14 +110,16 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
         return Line(along[values < _MOST], values[values < _MOST])
 
     window = quantity.window if smooth is None else smooth
-    raw, validation = line(quantity.column), line(held_out)
+    nothing = Line(np.empty(0), np.empty(0))
+    raw, validation = nothing if only_validation else line(quantity.column), line(held_out)
     if not len(raw) and not len(validation):
         names = metrics.read(run.metrics).names
         known = [*names, *(name for name, q in QUANTITIES.items() if q.column in names)]
         raise UsageError(
             f"{run.path} has no {y}. It has {', '.join(sorted(set(known)))}.{did_you_mean(y, known)}"
         )
-    smoothed, title = line(quantity.column, window), quantity.title
+    smoothed = nothing if only_validation else line(quantity.column, window)
+    title = quantity.title
     peaks = {"peaks": raw.peaks()} if quantity.peaks else {}
     return Curve(run.name, raw, smoothed, validation, found.skipped, title, x, window, **peaks)
 

@@ -41,7 +41,10 @@ def test_a_curve_has_train_and_validation_in_the_unit_asked_for(tmp_path: Path) 
     assert bits.raw.y.tolist() == pytest.approx([2 / math.log(2), 1 / math.log(2)])
     assert curves.load(run, "perplexity").raw.y.tolist() == pytest.approx([math.e**2, math.e])
     assert (bits.title, bits.x) == ("loss (bits)", "time")
-    assert curves.load(run, "val_loss").raw.y.tolist() == [3]
+    only = curves.load(run, "val_loss")
+    assert (len(only.raw), len(only.smooth), only.title) == (0, 0, "loss (nats)")
+    assert only.validation.y.tolist() == [3]
+    assert curves.load(run, "val_bits").validation.y.tolist() == pytest.approx([3 / math.log(2)])
 
 
 def test_what_a_run_does_not_have_is_said_with_what_it_has(tmp_path: Path) -> None:
