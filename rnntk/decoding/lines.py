@@ -24,6 +24,11 @@ _LONGEST = 100_000  # characters
 _BEFORE = 64  # symbols of the training text that a stream reads first
 _WINDOW = 1 << 16  # symbols in which the streams' places are
 _AT_A_TIME = 1 << 20  # symbols decoded at a time
+_LONG, _REPEATED, _EMPTY, _COPIED = "too long", "repeated", "empty", "copied from the training text"
+_RAISED = {
+    "`temperature`": (_REPEATED, _EMPTY, _COPIED),
+    "`length`": (_LONG,),
+}  # what helps against them
 
 log = logging.getLogger(__name__)
 
@@ -81,22 +86,23 @@ def generate(
             line = next(candidates)
             key = "" if line is None else source.key(line)
             if line is None or not key or key in seen or key in found:
-                dropped["too long" if line is None else "repeated" if key else "empty"] += 1
+                dropped[_LONG if line is None else _REPEATED if key else _EMPTY] += 1
             else:
                 found[key] = line.rstrip()
         copies = source.copies(set(found), text) if text and not allow_copies else set()
-        dropped["copied from the training text"] += len(copies)
+        dropped[_COPIED] += len(copies)
         seen |= found.keys()
         fresh = [line for key, line in found.items() if key not in copies]
         yield from fresh
         if fresh:
             given, fruitless = given + len(fresh), 0
     if given < count:
-        kinds = ", ".join(f"{n:,} {kind}" for kind, n in dropped.most_common() if n)
-        copied = "" if allow_copies else ", or allow copies with `allow_copies`"
+        listed = ", ".join(f"{n:,} {kind}" for kind, n in dropped.most_common() if n)
+        raised = [name for name, kinds in _RAISED.items() if any(map(dropped.get, kinds))]
+        copied = ", or allow copies with `allow_copies`" if dropped[_COPIED] else ""
         message = (
-            f"Only {given:,} of {count:,} lines: {_PATIENCE:,} tries in a row gave no new one ({kinds}). "
-            f"Raise `temperature` or `length`{copied}."
+            f"Only {given:,} of {count:,} lines: {_PATIENCE:,} tries in a row gave no new one ({listed}). "
+            f"Raise {' or '.join(raised)}{copied}."
         )
         if not given:
             raise RnntkError(message)

@@ -177,6 +177,8 @@ def test_sampling_stops_when_no_new_lines_come(rnntk, untrained, here: Path) -> 
     assert result.stderr.endswith("or allow copies with --allow-copies.\n")
     assert len(set((here / "names.txt").read_text(encoding="utf-8").split())) == 9
     assert len(rnntk(*args, "--allow-copies").stdout.split()) == 12
+    long = rnntk(*args[:2], "--length", 0, "--lines", 3)
+    assert long.stderr.endswith("(2,000 too long). Raise --length.\n")
     none = rnntk(*args, "--prime", "a", "--length", 1, "-o", "none.txt")
     assert (none.exit_code, none.stdout) == (1, "")
     assert "Error: Only 0 of 20 lines" in none.stderr
