@@ -80,6 +80,7 @@ def command(args: Args, console: Console) -> None:
         what = f" on {args.corpus}" if args.corpus else f" of kind {args.kind}" if args.kind else ""
         train = "rnntk mnist" if args.kind == KINDS[1] else "rnntk train"
         more = f" --corpus {args.corpus}" if args.corpus else ""
+        more += f" --runs-dir {shown(args.runs_dir)}" if given("runs_dir") else ""
         error = RunError(f"There is no run{what} in {args.runs_dir}. Train one: {train}{more}")
         console.note(str(unknown_corpus(error, args.runs_dir, args.kind, args.corpus)))
     console.json("runs", runs_dir=args.runs_dir, runs=[_as_json(s) for s in found])

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rnntk.config import flag
-from rnntk.errors import RunError, TrainingError, UsageError, did_you_mean
+from rnntk.errors import RunError, TrainingError, UsageError, did_you_mean, shown
 from rnntk.files import disk_errors, remove
 from rnntk.storage import checkpoint, folder
 from rnntk.storage.folder import RunFolder
@@ -76,6 +76,8 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
     if not found:
         command = "rnntk mnist" if kind == folder.ROW_CLASSIFIER else "rnntk train"
         on, option = (f" on {corpus}", f" {flag('corpus')} {corpus}") if corpus else ("", "")
+        if runs_dir != Path("runs"):
+            option += f" {flag('runs_dir')} {shown(runs_dir)}"
         raise RunError(
             f"There is no run{on} in {runs_dir}. Train one: {command}{option}"
             + "".join(f"\nUnreadable: {line}" for line in refused.values())

@@ -156,6 +156,8 @@ class RunFolder:
             return checkpoint.read(self.checkpoints / checkpoint.folder_name(step), only=only)
 
         steps = checkpoint.steps(self.checkpoints)
+        if not steps and not self.path.is_dir():
+            raise RunError(f"{self.path} was moved or deleted. Load the run from its new place.")
         if not steps:
             every = self.record["settings"].get("checkpoint_every", 500)
             restart = f"start it again with `run` {shown(self.path)}"

@@ -301,3 +301,11 @@ def test_board_names_a_port_in_use(warm, two: Path) -> None:
     assert f"port {port}" in done.stderr
     assert "Choose another" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["runs", "plot", "sample"])
+def test_the_advice_for_an_empty_folder_fills_that_folder(rnntk, here: Path, command: str) -> None:
+    result = rnntk(command, "--runs-dir", "all mine")
+    assert "There is no run in all mine. Train one: rnntk train" in result.stderr
+    assert "--runs-dir 'all mine'" in result.stderr
+    assert "--runs-dir" not in rnntk(command).stderr
