@@ -19,6 +19,7 @@ from rnntk.cli.options import (
     FieldType,
     command_named,
     config_options,
+    drop_weaker,
     option,
     source,
     switch,
@@ -93,12 +94,15 @@ def command(args: Args, console: Console) -> None:
     """
     model = load(args)
     trained_on = tuple(model.run.settings.get("input") or ())
-    if source("input") is ParameterSource.DEFAULT_MAP and tuple(args.input) == trained_on:
-        args.input = ()  # in a config file, `input` is the training text
+    if source("input") is not ParameterSource.COMMANDLINE and tuple(args.input) == trained_on:
+        args.input = ()  # in a config file or the environment, `input` is the training text
+    drop_weaker(args, ("input", "split"))
     if args.input and args.split:
         raise UsageError("Give --input or --split, not both.")
     if args.dynamic_rate is not None and not args.dynamic:
         raise UsageError("--dynamic-rate needs --dynamic.")
+    if args.costs is not None and args.costs == args.html:
+        raise UsageError(f"--costs and --html are both {shown(args.html)}. Give two files.")
     for name in ("costs", "html"):
         if (path := getattr(args, name)) is not None:
             check_parent(name, path)
@@ -198,10 +202,14 @@ def _dynamic(
         first, end = record["corpus"].get("split", {}).get("val", (0, 0))
         if name != "val" and end - first > dynamic.WINDOW:
             console.note("Choosing the learning rate on the validation text.")
-            prepared = splits.training_text(model.run, data_dir=args.data_dir)
-            rate = dynamic.best_rate(record["model"], weights, prepared.ids[first:end])
-            chosen = "the best on the validation text"
-        else:
+            try:
+                prepared = splits.training_text(model.run, data_dir=args.data_dir)
+            except RnntkError as error:
+                console.note(f"It stays {dynamic.RATE:g}: {error}")
+            else:
+                rate = dynamic.best_rate(record["model"], weights, prepared.ids[first:end])
+                chosen = "the best on the validation text"
+        if rate is None:
             rate, chosen = dynamic.RATE, "the default"
     ids = model.vocabulary.encode(evaluation.symbols)
     with progress_bar(console, "adapting", " symbols") as bar:

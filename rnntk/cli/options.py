@@ -40,6 +40,9 @@ _METAVAR = {name: metavar for metavar, names in _METAVARS.items() for name in na
 
 _NAMES = {"NAME", "RUN", "[DIR]", "DIR", "FILE"}  # an empty one is an unset variable of a script
 
+_LAYERS = (ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT, ParameterSource.COMMANDLINE)
+"""Sources of values, weakest first."""
+
 _CONFIG = "rnntk.config"  # key of the config file's path in a context's `meta`
 
 
@@ -50,6 +53,7 @@ class Option(click.Option):
     """
 
     def __init__(self, *args: Any, choices: Sequence[str] = (), **kwargs: Any) -> None:
+        self.unset = kwargs.get("default")  # the value if nothing sets it; click 8.3 has a sentinel
         if choices:
             kwargs["type"] = Choice(choices)
         hidden = "[default" in kwargs["help"] or kwargs.get("default") in (None, ())
@@ -73,10 +77,10 @@ class Option(click.Option):
         if value is not None and _in_file(ctx, self):
             values = value if self.multiple and isinstance(value, list) else [value]
             if not isinstance(self.type, (FieldType, click.types.FuncParamType)):
-                kinds = {"boolean": bool, "integer": int, "integer range": int, "float": float}
+                kinds: dict[str, type] = {"boolean": bool, "integer": int, "float": float}
                 try:
                     for item in values:
-                        typed(kinds.get(self.type.name, str), item)
+                        typed(kinds.get(self.type.name.removesuffix(" range"), str), item)
                 except ValueError as error:
                     raise click.BadParameter(sentence(error), ctx, self) from None
             value = values if self.multiple else value
@@ -287,17 +291,30 @@ def given(name: str) -> bool:
     return source(name) not in (None, ParameterSource.DEFAULT)
 
 
+def drop_weaker(args: Args, *pairs: tuple[str, str]) -> set[str]:
+    """Unset the weaker of two options that exclude each other; return the names of those.
+
+    A flag is stronger than the environment, which is stronger than a config file.
+    """
+    dropped = set()
+    options = {p.name: p for p in click.get_current_context().command.params}
+    for pair in pairs:
+        ranks = [_LAYERS.index(source(name)) if given(name) else -1 for name in pair]
+        if -1 not in ranks and ranks[0] != ranks[1] and all(getattr(args, n, True) for n in pair):
+            weaker = options[pair[ranks[0] > ranks[1]]]
+            assert isinstance(weaker, Option)
+            setattr(args, weaker.name, weaker.unset)
+            dropped.add(weaker.name)
+    return dropped
+
+
 def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
     """Settings that the user gave, by field name; arguments TEXT join the paths of --input.
 
     A corpus and an input replace each other, as `overridden` says.
     """
     values: dict[str, Any] = {}
-    for layer in (
-        ParameterSource.DEFAULT_MAP,
-        ParameterSource.ENVIRONMENT,
-        ParameterSource.COMMANDLINE,
-    ):
+    for layer in _LAYERS:
         stronger = {
             k: v for k, v in vars(args).items() if k not in leave_out and source(k) is layer
         }

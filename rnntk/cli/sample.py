@@ -22,6 +22,7 @@ from rnntk.cli.options import (
     command_named,
     complete_files,
     config_options,
+    drop_weaker,
     given,
     option,
     source,
@@ -38,7 +39,12 @@ atexit.register(gc.freeze)
 
 _EXCLUDING = (
     ("prime", "prime_file"), ("interactive", "json"), ("interactive", "output"), ("interactive", "lines"),
+    ("greedy", "temperature"), ("greedy", "beam"), ("lines", "color"),
 )  # fmt: skip
+_REFUSED = (  # by the library
+    *(("lines", name) for name in ("beam", "stop", "num", "raw")),
+    *(("beam", name) for name in ("temperature", "top_k", "top_p", "min_p", "no_repeat")),
+)
 
 
 @command_named("sample")
@@ -82,16 +88,16 @@ def command(args: Args, console: Console) -> None:
       rnntk sample --lines 20 -o names.txt
       rnntk sample --num 5 --stop ";" --prime "static int "
     """
+    dropped = drop_weaker(args, *_EXCLUDING, *_REFUSED)
+    chosen = {**vars(args), "json": console.as_json}
+    for names in _EXCLUDING:
+        if all(given(n) and chosen[n] not in (None, False) and n not in dropped for n in names):
+            raise UsageError(f"Give {' or '.join(map(flag, names))}, not both.")
     if args.greedy:
         args.temperature = 0.0
-    chosen = {**vars(args), "json": console.as_json or None}
-    chosen["interactive"] = args.interactive or None
-    for names in _EXCLUDING:
-        if None not in map(chosen.get, names):
-            raise UsageError(f"Give {' or '.join(map(flag, names))}, not both.")
     if args.interactive and args.prime_file == "-":
         raise UsageError("--interactive reads stdin; give --prime, not --prime-file -.")
-    for name in ("prime", "stop"):
+    for name in {"prime", "stop"} - dropped:
         if source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
             setattr(args, name, stream.unescaped(f"--{name}", getattr(args, name), console))
     settings = SampleConfig.from_json(vars(args))

@@ -475,3 +475,50 @@ def test_a_wrong_dynamic_rate_is_refused(rnntk, trained, options, message) -> No
     result = rnntk("eval", "r", *options)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_the_text_of_training_in_a_variable_is_not_another_text(
+    rnntk, held: Path, text: Path, monkeypatch
+) -> None:
+    quick = ("--no-baselines", "--no-novelty")
+    wanted = figures(rnntk, held, *quick)
+    monkeypatch.setenv("RNNTK_INPUT", str(text))
+    assert figures(rnntk, held, *quick) == wanted
+    assert figures(rnntk, held, *quick, "--split", "val") == wanted
+
+
+def test_a_flag_replaces_a_weaker_split(rnntk, held: Path, text: Path, here: Path) -> None:
+    (here / "c.toml").write_text('[eval]\nsplit = "test"\n')
+    found = figures(rnntk, held, "--config", "c.toml", "--input", text, "--no-baselines")
+    assert (found["split"], found["input"]) == (None, [str(text)])
+
+
+def test_both_results_need_their_own_file(rnntk, held: Path, here: Path) -> None:
+    result = rnntk("eval", held, "--costs", "same", "--html", "same")
+    assert result.exit_code == 2
+    assert "--costs and --html are both same. Give two files." in result.stderr
+    assert not (here / "same").exists()
+
+
+def test_the_dynamic_rate_in_a_file_is_a_number(rnntk, held: Path, here: Path) -> None:
+    quick = ("--no-baselines", "--no-novelty")
+    (here / "c.toml").write_text("[eval]\ndynamic = true\ndynamic_rate = 0.2\n")
+    assert figures(rnntk, held, *quick, "--config", "c.toml")["dynamic"]["rate"] == 0.2
+    (here / "c.toml").write_text('[eval]\ndynamic = true\ndynamic_rate = "0.2"\n')
+    result = rnntk("eval", held, "--config", "c.toml")
+    assert result.exit_code == 2
+    assert "must be a number, got '0.2'" in result.stderr
+
+
+def test_without_the_training_text_the_dynamic_rate_is_the_default(
+    rnntk, untrained, text: Path, here: Path
+) -> None:
+    text.write_text(text.read_text() * 4)
+    run = untrained("r", val=0.3, input=(str(text),))
+    (here / "other.txt").write_text(text.read_text()[:500])
+    text.unlink()
+    shutil.rmtree(here.parent / "cache" / "prepared", ignore_errors=True)
+    result = rnntk("eval", run, "--input", "other.txt", "--dynamic", "--no-baselines")
+    assert result.exit_code == 0, result.stderr
+    assert "It stays 0.1: There is no file" in result.stderr
+    assert "0.1, the default" in result.stdout

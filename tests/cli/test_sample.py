@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from pathlib import Path
 import click
 import pytest
 
+import rnntk as rnntk_package
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console
 from rnntk.cli.sample import command
+from rnntk.errors import RunError
 from rnntk.kernels import native
 
 CODE = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,7 +44,6 @@ def test_each_strategy_reaches_the_model(rnntk, trained: Path) -> None:
     assert draw(rnntk, trained, "--seed", 1, "--min-p", 0) == plain
     assert draw(rnntk, trained, "--seed", 1, "--min-p", 1) == greedy
     assert draw(rnntk, trained, "--temperature", 0) == greedy
-    assert draw(rnntk, trained, "--greedy", "--temperature", 3) == greedy
     assert draw(rnntk, trained, "--beam", 1) == greedy
     assert draw(rnntk, trained, "--seed", 1, "--no-repeat", 2) != plain
     guarded = draw(rnntk, trained, "--greedy", "--no-repeat", 2).removeprefix("a fox ").rstrip("\n")
@@ -62,7 +64,7 @@ def test_beam_search_prints_the_best_first(rnntk, trained: Path) -> None:
     [
         (("--beam", 2, "--temperature", 0.5), "does not sample; leave out --temperature"),
         (("--beam", 2, "--top-k", 3), "does not sample; leave out --top-k"),
-        (("--beam", 2, "--greedy"), "does not sample; leave out --temperature"),
+        (("--beam", 2, "--greedy"), "Give --greedy or --beam, not both"),
         (("--beam", 2, "--num", 3), "--num must be at most --beam (2), got 3."),
         (("--beam", 2, "--length", 0), "--length of at least 1"),
         (("--beam-alpha", 2), "--beam-alpha needs --beam."),
@@ -512,3 +514,56 @@ def test_interactive_lines_are_literal_but_stop_has_escapes(rnntk, trained: Path
     assert out.count("\n") == 1
     assert r"stop \n" in err
     assert r"in :stop, \n is a line end" in " ".join(talk(rnntk, trained, ":help")[1].split())
+
+
+@pytest.mark.parametrize(
+    ("table", "flags", "same"),
+    [
+        ("greedy = true", "--temperature 0.9", "--temperature 0.9"),
+        ("temperature = 0.5", "--greedy", "--greedy"),
+        ("temperature = 0.5", "--beam 2 --length 5", "--beam 2 --length 5"),
+        ("prime = 'li'", "--prime-file p.txt", "--prime-file p.txt"),
+        ("stop = 'x'", "--lines 2 --allow-copies", "--lines 2 --allow-copies"),
+        ("lines = 2", "--beam 2 --length 5", "--beam 2 --length 5"),
+        ("color = true", "--lines 2 --allow-copies", "--lines 2 --allow-copies"),
+    ],
+)
+def test_a_flag_replaces_what_excludes_it_in_a_file_or_variable(
+    rnntk, untrained, here: Path, monkeypatch, table: str, flags: str, same: str
+) -> None:
+    (here / "words.txt").write_text("a\nb\nli\nx\n" * 20)
+    run = untrained("r", input=("words.txt",))
+    (here / "p.txt").write_text("a")
+    (here / "c.toml").write_text(f"[sample]\n{table}\n")
+    common = ("sample", run, "--seed", 3, "-q")
+    wanted = rnntk(*common, *same.split())
+    assert wanted.exit_code == 0, wanted.stderr
+    result = rnntk(*common, "--config", "c.toml", *flags.split())
+    assert (result.exit_code, result.stdout) == (0, wanted.stdout), result.stderr
+    key, _, value = table.partition(" = ")
+    monkeypatch.setenv(f"RNNTK_{key.upper()}", value.strip("'"))
+    result = rnntk(*common, *flags.split())
+    assert (result.exit_code, result.stdout) == (0, wanted.stdout), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        ("--greedy --temperature 0.5", "--greedy or --temperature"),
+        ("--greedy --beam 2", "--greedy or --beam"),
+        ("--lines 2 --color", "--lines or --color"),
+    ],
+)
+def test_flags_that_exclude_each_other_are_refused(
+    rnntk, trained: Path, flags: str, names: str
+) -> None:
+    result = rnntk("sample", trained, *flags.split())
+    assert result.exit_code == 2
+    assert f"Give {names}, not both." in result.stderr
+
+
+def test_a_deleted_run_is_named(trained: Path) -> None:
+    run = rnntk_package.load(trained)
+    shutil.rmtree(trained)
+    with pytest.raises(RunError, match="r was moved or deleted"):
+        run.evaluate()
