@@ -22,7 +22,7 @@ def values(symbols: int, **fixed: Any) -> dict[str, Any]:
     [
         (3_000, {"layers": 1, "batch_size": 4, "seq_length": 64, "epochs": 101, "val_fraction": 0}),
         (20_000, {"layers": 1, "batch_size": 16, "seq_length": 64, "epochs": 62, "val_every": 100}),
-        (200_000, {"layers": 2, "units": 128, "batch_size": 32, "epochs": 40, "val_every": 200}),
+        (200_000, {"layers": 2, "units": 192, "batch_size": 32, "epochs": 40, "val_every": 200}),
         (1_000_000, {"layers": 2, "units": 128, "batch_size": 50, "epochs": 20, "dropout": 0.1}),
         (10_000_000, {"units": 256, "batch_size": 64, "epochs": 5, "val_fraction": 0.02}),
         (1_000_000_000, {"units": 256, "batch_size": 64, "epochs": 1, "val_fraction": 0.0002}),
