@@ -106,7 +106,10 @@ def test_one_changed_value_is_detected(folder, card, name):
         (lambda a: a.update(y_train=a["y_train"][:5]), r"y_train uint8 \(N,\)"),
         (lambda a: a.update(x_test=a["x_test"] / 255), "not float64"),
         (lambda a: a.update(y_test=a["y_test"] + 10), "labels are 0 to 9"),
-        (lambda a: a.update(x_train=np.array([{}])), "cannot be read as an .npz file"),
+        (
+            lambda a: a.update(x_train=np.array([{}])),
+            "is not an .npz file of numbers, or it is damaged",
+        ),
     ],
 )
 def test_other_arrays_are_refused(folder, card, spoil, message):
@@ -117,11 +120,16 @@ def test_other_arrays_are_refused(folder, card, spoil, message):
         load(replace(card, arrays=()))
 
 
-@pytest.mark.parametrize("data", [b"", b"no archive", b"PK\x03\x04 cut"])
+@pytest.mark.parametrize("data", [b"", b"no archive", b"PK\x03\x04 cut", b"\x93NUMPY\1\0 cut"])
 def test_a_broken_file_is_reported_and_kept(folder, card, data):
     (folder / "mnist.npz").write_bytes(data)
-    with pytest.raises(DataError, match="left as it is"):
+    path = Path("data", "mnist", "mnist.npz")
+    with pytest.raises(DataError) as error:
         load(card)
+    assert str(error.value) == (
+        f"{path} is not an .npz file of numbers, or it is damaged. "
+        "Replace it, or move it away to download it again."
+    )
     assert (folder / "mnist.npz").read_bytes() == data
 
 
@@ -154,8 +162,14 @@ def test_a_broken_idx_file_is_reported(tmp_path, data, message):
 def test_a_truncated_idx_file_is_reported(tmp_path):
     whole = gzip.compress(idx(np.zeros(5000, np.uint8)))
     (tmp_path / "b.gz").write_bytes(whole[:-9])
-    with pytest.raises(DataError, match="cannot be read"):
+    message = r"b\.gz is not an IDX file, or it is damaged\. Replace it, or move it away"
+    with pytest.raises(DataError, match=message):
         images.read_idx(tmp_path / "b.gz")
+
+
+def test_an_image_file_that_cannot_be_opened_is_reported(tmp_path):
+    with pytest.raises(DataError, match="cannot be read: No such file or directory"):
+        images.read_idx(tmp_path / "missing")
 
 
 def npy(header: str, data: bytes = b"") -> bytes:
