@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rnntk.corpora.card import Card, Resolved, read_card
+from rnntk.corpora.card import Card, CardSource, Resolved, read_card
 from rnntk.corpora.search import (
     GENERATORS,
     NO_FILE,
@@ -129,6 +130,23 @@ def resolve_images(data: str | None = None, **options: Any) -> Resolved:
         " --data mnist shows where it looks). Accuracies do not compare with MNIST's."
     )
     return _first_or_second("mnist", "digits", why, options)
+
+
+def resolve_recorded(record: Mapping[str, Any], data_dir: Path | None = None) -> Resolved:
+    """The image set of a run, from `corpus` in its `run.json`: its file if unchanged, else as `resolve` finds it.
+
+    Does not trust the record: reads no card of the user, and downloads nothing. Raises `CorpusError`.
+    """
+    name, path = record.get("name"), Path(record.get("path") or "")
+    card = next((c for c in all_cards() if c.name == name and c.kind == "images"), None)
+    if card is None:
+        raise CorpusError(f"There is no image set {name}; the image sets are mnist and digits.")
+    search = Search(card, True, False, lambda _: None, Machine())
+    with suppress(OSError):
+        found = search.at(CardSource("data-dir" if path.is_dir() else "file", str(path)))
+        if found and found.sha256 == record.get("sha256"):
+            return found
+    return resolve(card, data_dir=data_dir, offline=True)
 
 
 def _first_or_second(first: str, second: str, why: str, options: Mapping[str, Any]) -> Resolved:

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
@@ -66,6 +67,27 @@ def test_resume_is_bit_identical(rnntk, here: Path) -> None:
     assert rnntk("mnist", "--resume", "part", "--max-steps", 9, "--quiet").exit_code == 0
     one, two = (folder.open_run(here / name).checkpoint().weights() for name in ("whole", "part"))
     assert all((one[key] == two[key]).all() for key in one)
+
+
+def test_resume_finds_the_images_where_they_were(rnntk, here: Path, monkeypatch) -> None:
+    """From another folder, too; images that have changed are refused."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (40, 28, 28), np.uint8), rng.integers(0, 10, 40, np.uint8)
+    images = Path("elsewhere", "digits", "digits.npz")
+    images.parent.mkdir(parents=True)
+    np.savez(images, x_train=x, y_train=y, x_test=x, y_test=y)
+    small = ["--run", "r", "--units", 4, "--val-size", 0, "--max-steps", 1]
+    first = rnntk("mnist", "--data", "digits", "--data-dir", "elsewhere", *small)
+    assert first.exit_code == 0, first.output
+    (here / "other").mkdir()
+    monkeypatch.chdir(here / "other")
+    again = rnntk("mnist", "--resume", "../r", "--max-steps", 2)
+    assert again.exit_code == 0, again.output
+    assert "Testing on 40 images.\n" in again.stderr
+    np.savez(here / images, x_train=x, y_train=y, x_test=x[::-1], y_test=y)
+    changed = rnntk("mnist", "--resume", "../r", "--max-steps", 3)
+    assert changed.exit_code == 1
+    assert "../r was trained on other images" in changed.stderr.replace("\\", "/")
 
 
 def test_holding_out_everything_is_refused(rnntk) -> None:

@@ -245,6 +245,29 @@ def test_mnist_requested_by_name_is_not_replaced(alone, bare_machine):
         registry.resolve_images("mnist", offline=True, machine=bare_machine)
 
 
+@pytest.mark.parametrize("form", ["npz", "idx"])
+def test_the_images_of_a_run_are_found_again(alone, form):
+    path = alone / "there" / "small.npz" if form == "npz" else alone / "there"
+    (alone / "there").mkdir()
+    if form == "npz":
+        np.savez(path, **small_set())
+    else:
+        for name, array in zip(NAMES, small_set().values(), strict=True):
+            (path / name).write_bytes(idx(array))
+    source = CardSource("file" if form == "npz" else "data-dir", str(path))
+    card = Card("digits", (source,), kind="images", files=("small.npz",))
+    record = {**registry.resolve(card).to_json(), "name": "digits"}
+    found = registry.resolve_recorded(record)
+    assert (found.path, found.sha256) == (path, record["sha256"])
+    assert same(images.load_images(found))
+    for wrong in ({"sha256": "0" * 64}, {"path": None}, {"path": "x" * 5000}, {"path": "\0"}):
+        with pytest.raises(CorpusError, match=r"^mnist is not available\. Tried:"):
+            registry.resolve_recorded({**record, "name": "mnist", **wrong})
+    for name in ("linux_kernel", "./card.toml", None):
+        with pytest.raises(CorpusError, match=f"There is no image set {name}; the image sets are"):
+            registry.resolve_recorded({**record, "name": name})
+
+
 def test_a_text_corpus_is_refused_as_images(alone):
     with pytest.raises(
         UsageError, match="linux_kernel is a text; the image sets are mnist and digits"
