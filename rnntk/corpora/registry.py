@@ -100,7 +100,7 @@ def resolve(
     Raises `CorpusError` if no source works, with the reason for each.
     """
     search = Search(card, is_offline(offline), accept_licence, notify, machine or Machine())
-    for place in places(card, data_dirs(data_dir)):
+    for place in _places(card, data_dir):
         if found := search.at(place):
             return found
     raise CorpusError(_unavailable(search, data_dir))
@@ -166,7 +166,7 @@ def availability(
 ) -> Availability:
     """Whether and where the corpus is available, without using the network; see `resolve`."""
     missing = "this machine has nothing to make it from"
-    for place in places(card, data_dirs(data_dir)):
+    for place in _places(card, data_dir):
         if place.needs_network:
             continue
         size = card.bytes
@@ -189,6 +189,14 @@ def availability(
         consent = ", with `accept_licence`" if card.needs_consent else ""
         return Availability(card, False, "url", f"download from {host}{consent}", card.bytes)
     return Availability(card, False, "", missing, card.bytes)
+
+
+def _places(card: Card, data_dir: Path | None) -> list[CardSource]:
+    """The places to search, in order: for images with checksums also `data_dir` itself."""
+    found = places(card, data_dirs(data_dir))
+    if data_dir is not None and card.arrays:
+        found.insert(1, CardSource("data-dir", str(data_dir)))
+    return found
 
 
 def user_path(card: Card, data_dir: Path | None = None) -> Path:

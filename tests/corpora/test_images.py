@@ -245,6 +245,28 @@ def test_mnist_requested_by_name_is_not_replaced(alone, bare_machine):
         registry.resolve_images("mnist", offline=True, machine=bare_machine)
 
 
+def test_a_named_folder_may_hold_the_images_itself(folder, card, bare_machine):
+    """Its subfolder comes first; a folder that nobody named is not searched like this."""
+    for name, array in zip(NAMES, small_set().values(), strict=True):
+        (folder / name).write_bytes(idx(array))
+    where = {"offline": True, "machine": bare_machine}
+    assert registry.resolve(card, data_dir=folder, **where).path == folder
+    assert registry.availability(card, data_dir=folder, machine=bare_machine).detail == str(folder)
+    np.savez(folder / "mnist.npz", **small_set())
+    found = registry.resolve(card, data_dir=folder, **where)
+    assert (found.path, found.source) == (folder / "mnist.npz", "data-dir")
+    assert same(images.load_images(found))
+    np.savez(Path("data", "mnist.npz"), **small_set())
+    found = registry.resolve(card, data_dir=Path("data"), **where)
+    assert found.path == Path("data", "mnist", "mnist.npz")
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(CorpusError, match=r"no file mnist\.npz"):
+        registry.resolve(card, **where)
+    with pytest.raises(CorpusError, match="^digits is not available"):
+        registry.resolve(replace(card, name="digits", arrays=()), data_dir=Path("data"), **where)
+
+
 @pytest.mark.parametrize("form", ["npz", "idx"])
 def test_the_images_of_a_run_are_found_again(alone, form):
     path = alone / "there" / "small.npz" if form == "npz" else alone / "there"
