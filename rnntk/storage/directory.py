@@ -74,8 +74,9 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
         if kind in (None, run.kind) and corpus in (None, run.record["corpus"].get("name")):
             found.append(run)
     if not found:
-        command = "rnntk mnist" if kind == folder.ROW_CLASSIFIER else "rnntk train"
-        on, option = (f" on {corpus}", f" {flag('corpus')} {corpus}") if corpus else ("", "")
+        rows = kind == folder.ROW_CLASSIFIER
+        command, name = ("rnntk mnist", "data") if rows else ("rnntk train", "corpus")
+        on, option = (f" on {corpus}", f" {flag(name)} {corpus}") if corpus else ("", "")
         raise RunError(
             f"There is no run{on} in {runs_dir}. Train one: {command}{option}"
             + "".join(f"\nUnreadable: {line}" for line in refused.values())

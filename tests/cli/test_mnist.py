@@ -205,6 +205,30 @@ def test_a_bad_image_is_refused(rnntk, here: Path, name: str, said: str) -> None
     assert name in result.stderr
 
 
+def test_an_image_is_read_with_a_run_on_the_given_images(rnntk, here: Path, monkeypatch) -> None:
+    drawn_seven(100, 0, 255).save("seven.png")
+    assert rnntk("mnist", "--data", "digits", *SMALL, "--quiet").exit_code == 0
+    read = ["mnist", "--image", "seven.png"]
+    for machine in ((), ("--device", "cpu", "--threads", 1, "--offline")):
+        result = rnntk(*read, "--data", "digits", *machine)
+        assert result.exit_code == 0, result.output
+    result = rnntk(*read, "--data", "mnist")
+    assert result.exit_code == 1
+    assert (
+        "There is no run on mnist in runs. Train one: rnntk mnist --data mnist\n" in result.stderr
+    )
+    result = rnntk(*read, "--data", "mnist", "--run", "digits-1")
+    assert result.exit_code == 2
+    told = "was trained on digits, not on mnist. Leave out --data, or name another run.\n"
+    assert told in result.stderr
+    result = rnntk(*read, "--epochs", 3, "--bidirectional", "--resume")
+    assert result.exit_code == 2
+    told = "Error: --image trains nothing. Leave out --resume, --epochs, --bidirectional.\n"
+    assert told in result.stderr
+    monkeypatch.setenv("RNNTK_MNIST_EPOCHS", "3")
+    assert rnntk(*read).exit_code == 0
+
+
 def test_classifying_an_image_needs_a_classifier(rnntk, here: Path) -> None:
     drawn_seven(100, 0, 255).save("seven.png")
     result = rnntk("mnist", "--image", "seven.png")
@@ -212,7 +236,7 @@ def test_classifying_an_image_needs_a_classifier(rnntk, here: Path) -> None:
     assert "rnntk mnist" in result.stderr
     result = rnntk("mnist", "--image", "seven.png", "--plot", "x.png")
     assert result.exit_code == 2
-    assert "trains nothing" in result.stderr
+    assert "Error: --image trains nothing. Leave out --plot.\n" in result.stderr
     missing = rnntk("mnist", "--image", "missing.png")
     assert missing.exit_code == 1
     assert "missing.png cannot be read: No such file or directory.\n" in missing.stderr
