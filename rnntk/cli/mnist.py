@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from rnntk.cli import stdout
 from rnntk.cli.console import Console, shown
@@ -21,9 +22,10 @@ from rnntk.cli.options import (
     option,
     resume_option,
     runs_dir_option,
+    source,
 )
 from rnntk.cli.train import curves_of, run_to_resume
-from rnntk.config import MnistConfig, corpus_settings
+from rnntk.config import MnistConfig, corpus_settings, flag
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 # Words by the highest of the ten probabilities.
 _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "unsure, at best a"))
+# Settings that --image accepts: `data` chooses the run.
+_WITH_IMAGE = ("data", "data_dir", "offline", "device", "threads")
 
 
 @command_named("mnist")
@@ -46,8 +50,8 @@ _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "uns
 )
 @option(
     "--run",
-    "Folder of the new run; with --image, the trained run to use (without --run, the latest).  [default: "
-    "runs/<data>-<n>]",
+    "Folder of the new run; with --image, the trained run to use (without --run, the latest, or the "
+    "latest on --data).  [default: runs/<data>-<n>]",
     type=PATH,
 )
 @runs_dir_option
@@ -103,10 +107,15 @@ def _classify(console: Console, args: Args) -> None:
     from rnntk.decoding.row_model import RowModel
     from rnntk.storage import folder
 
-    if args.resume is not None or args.plot is not None:
-        raise UsageError("--image trains nothing; leave out --resume and --plot.")
+    of_training = ("resume", "plot", *(n for n in MnistConfig.names() if n not in _WITH_IMAGE))
+    # In a config file or the environment, settings are for training.
+    wrong = [flag(n) for n in of_training if source(n) is ParameterSource.COMMANDLINE]
+    if wrong:
+        raise UsageError(f"--image trains nothing. Leave out {', '.join(wrong)}.")
     read = [images.read_picture(path) for path in args.image]
-    run = find_run(args.run, args.runs_dir, kind=folder.ROW_CLASSIFIER)
+    run = find_run(
+        args.run, args.runs_dir, kind=folder.ROW_CLASSIFIER, corpus=args.data, option="data"
+    )
     model = RowModel.load(run, "best")
     console.note(f"Read by {shown(run.path)} at step {model.step}.")
     rows = []

@@ -63,11 +63,17 @@ def load_any(args: Args) -> LanguageModel | RowModel:
 
 
 def find_run(
-    run: Path | None, runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
+    run: Path | None,
+    runs_dir: Path,
+    *,
+    kind: str | None = None,
+    corpus: str | None = None,
+    option: str = "corpus",
 ) -> RunFolder:
     """The run with this path or name, or the latest of this kind and corpus in `runs_dir`.
 
-    Raises `RunError` if it is missing or damaged, `UsageError` if it was not trained on the corpus of `--corpus`.
+    Raises `RunError` if it is missing or damaged, `UsageError` if it was not trained on the corpus that the flag
+    `option` names.
     """
     from rnntk.storage import directory
 
@@ -79,9 +85,9 @@ def find_run(
     found = directory.find(runs_dir, run)
     on = found.record["corpus"].get("name")
     # In a config file or the environment, `corpus` is for training.
-    if on != corpus and source("corpus") is ParameterSource.COMMANDLINE:
+    if on != corpus and source(option) is ParameterSource.COMMANDLINE:
         raise UsageError(
-            f"{found.path} was trained on {on}, not on {corpus}. Leave out --corpus, or name another run."
+            f"{found.path} was trained on {on}, not on {corpus}. Leave out --{option}, or name another run."
         )
     return found
 

@@ -332,7 +332,7 @@ class MnistConfig(RunConfig):
     shift: int = setting(0, "Shift training images at random by up to N pixels.", Range(0, 14))
     val_size: int = setting(5000, "Training images held out for validation.", Range(0))
     data_dir: Path | None = of_session(
-        None, "Folder that has mnist/mnist.npz.  [default: $RNNTK_DATA, else ./data]"
+        None, "Folder that has mnist/mnist.npz or mnist.npz.  [default: $RNNTK_DATA, else ./data]"
     )
     offline: bool = of_session(False, "Never use the network.")
 

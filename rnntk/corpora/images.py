@@ -81,21 +81,24 @@ def idx_files(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def _reading(path: Path, format: str) -> Iterator[None]:
-    """Turn the many errors of NumPy, zipfile and zlib into a `DataError`."""
+def _reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn the many errors of NumPy, zipfile and zlib into a `DataError`; `kind` says what the file should be."""
     try:
         yield
     except DataError:
         raise
     except Exception as error:
-        problem = f"{path} cannot be read as an {format} file: {error}"
-        raise DataError(f"{problem}\nThe file was left as it is.") from None
+        if why := getattr(error, "strerror", None):
+            raise DataError(f"{path} cannot be read: {why}.") from None
+        raise DataError(
+            f"{path} is not {kind}, or it is damaged. Replace it, or move it away to download it again."
+        ) from None
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     # NumPy would leave the file of a damaged archive open.
     with (
-        _reading(path, ".npz"),
+        _reading(path, "an .npz file of numbers"),
         path.open("rb") as file,
         np.load(file, allow_pickle=False) as archive,
     ):
@@ -108,7 +111,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def read_idx(path: Path) -> np.ndarray:
     """Read an IDX file of bytes, plain or gzip (the format of the original MNIST). Raises `DataError`."""
-    with _reading(path, "IDX"), unpacked(path) as file:
+    with _reading(path, "an IDX file"), unpacked(path) as file:
         # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then their sizes, big-endian.
         head = file.read(4)
         dimensions = head[3] if len(head) == 4 and head.startswith(b"\0\0\x08") else 0

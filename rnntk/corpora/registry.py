@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rnntk.corpora.card import Card, Resolved, read_card
+from rnntk.corpora.card import Card, CardSource, Resolved, read_card
 from rnntk.corpora.search import (
     GENERATORS,
     NO_FILE,
@@ -99,7 +100,7 @@ def resolve(
     Raises `CorpusError` if no source works, with the reason for each.
     """
     search = Search(card, is_offline(offline), accept_licence, notify, machine or Machine())
-    for place in places(card, data_dirs(data_dir)):
+    for place in _places(card, data_dir):
         if found := search.at(place):
             return found
     raise CorpusError(_unavailable(search, data_dir))
@@ -131,6 +132,23 @@ def resolve_images(data: str | None = None, **options: Any) -> Resolved:
     return _first_or_second("mnist", "digits", why, options)
 
 
+def resolve_recorded(record: Mapping[str, Any], data_dir: Path | None = None) -> Resolved:
+    """The image set of a run, from `corpus` in its `run.json`: its file if unchanged, else as `resolve` finds it.
+
+    Does not trust the record: reads no card of the user, and downloads nothing. Raises `CorpusError`.
+    """
+    name, path = record.get("name"), Path(record.get("path") or "")
+    card = next((c for c in all_cards() if c.name == name and c.kind == "images"), None)
+    if card is None:
+        raise CorpusError(f"There is no image set {name}; the image sets are mnist and digits.")
+    search = Search(card, True, False, lambda _: None, Machine())
+    with suppress(OSError):
+        found = search.at(CardSource("data-dir" if path.is_dir() else "file", str(path)))
+        if found and found.sha256 == record.get("sha256"):
+            return found
+    return resolve(card, data_dir=data_dir, offline=True)
+
+
 def _first_or_second(first: str, second: str, why: str, options: Mapping[str, Any]) -> Resolved:
     try:
         return resolve(load_card(first), **options)
@@ -148,7 +166,7 @@ def availability(
 ) -> Availability:
     """Whether and where the corpus is available, without using the network; see `resolve`."""
     missing = "this machine has nothing to make it from"
-    for place in places(card, data_dirs(data_dir)):
+    for place in _places(card, data_dir):
         if place.needs_network:
             continue
         size = card.bytes
@@ -171,6 +189,14 @@ def availability(
         consent = ", with `accept_licence`" if card.needs_consent else ""
         return Availability(card, False, "url", f"download from {host}{consent}", card.bytes)
     return Availability(card, False, "", missing, card.bytes)
+
+
+def _places(card: Card, data_dir: Path | None) -> list[CardSource]:
+    """The places to search, in order: for images with checksums also `data_dir` itself."""
+    found = places(card, data_dirs(data_dir))
+    if data_dir is not None and card.arrays:
+        found.insert(1, CardSource("data-dir", str(data_dir)))
+    return found
 
 
 def user_path(card: Card, data_dir: Path | None = None) -> Path:

@@ -67,8 +67,8 @@ class TestResults:
     __test__ = False  # for pytest
 
     def __init__(self, model: RowModel) -> None:
-        name = model.run.record["corpus"].get("name")
-        self._set: ImageSet = images.load_images(registry.resolve_images(name, offline=True))
+        found = registry.resolve_recorded(model.run.record["corpus"])
+        self._set: ImageSet = images.load_images(found)
         self._model = model
         self._found: np.ndarray = np.empty((0, CLASSES))
         threading.Thread(target=self._run, name="rnntk-play-test", daemon=True).start()

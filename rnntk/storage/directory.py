@@ -74,8 +74,9 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
         if kind in (None, run.kind) and corpus in (None, run.record["corpus"].get("name")):
             found.append(run)
     if not found:
-        command = "rnntk mnist" if kind == folder.ROW_CLASSIFIER else "rnntk train"
-        on, option = (f" on {corpus}", f" {flag('corpus')} {corpus}") if corpus else ("", "")
+        rows = kind == folder.ROW_CLASSIFIER
+        command, name = ("rnntk mnist", "data") if rows else ("rnntk train", "corpus")
+        on, option = (f" on {corpus}", f" {flag(name)} {corpus}") if corpus else ("", "")
         if runs_dir != Path("runs"):
             option += f" {flag('runs_dir')} {shown(runs_dir)}"
         raise RunError(

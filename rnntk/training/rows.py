@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rnntk import signals
 from rnntk.config import MnistConfig, corpus_settings
 from rnntk.corpora import images, registry
-from rnntk.corpora.card import Card
+from rnntk.corpora.card import Card, Resolved
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError
 from rnntk.storage.checkpoint import Progress
@@ -57,8 +57,13 @@ def find(name: str | None, data_dir: Path | None, offline: bool) -> Images:
     """The images of this name; `CorpusError` if they are unavailable."""
     began = time.perf_counter()
     found = registry.resolve_images(name, data_dir=data_dir, offline=offline, notify=log.debug)
+    return _loaded(found, began)
+
+
+def _loaded(found: Resolved, began: float) -> Images:
     log.info(found.detail)
-    record = {**found.to_json(), "name": found.card.name}
+    path = str(found.path.resolve())  # for a resume in another folder
+    record = {**found.to_json(), "name": found.card.name, "path": path}
     return Images(images.load_images(found), record, found.card, began)
 
 
@@ -159,5 +164,6 @@ def _arrays(record: Mapping[str, Any]) -> str:
 
 def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
     """Images of a run, without a download; `changes` as in `resume`, may have another `data_dir`."""
+    began = time.perf_counter()
     config = MnistConfig.from_json(run.settings).resumed(changes)
-    return find(run.record["corpus"].get("name"), config.data_dir, offline=True)
+    return _loaded(registry.resolve_recorded(run.record["corpus"], config.data_dir), began)

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
@@ -66,6 +67,27 @@ def test_resume_is_bit_identical(rnntk, here: Path) -> None:
     assert rnntk("mnist", "--resume", "part", "--max-steps", 9, "--quiet").exit_code == 0
     one, two = (folder.open_run(here / name).checkpoint().weights() for name in ("whole", "part"))
     assert all((one[key] == two[key]).all() for key in one)
+
+
+def test_resume_finds_the_images_where_they_were(rnntk, here: Path, monkeypatch) -> None:
+    """From another folder, too; images that have changed are refused."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (40, 28, 28), np.uint8), rng.integers(0, 10, 40, np.uint8)
+    images = Path("elsewhere", "digits", "digits.npz")
+    images.parent.mkdir(parents=True)
+    np.savez(images, x_train=x, y_train=y, x_test=x, y_test=y)
+    small = ["--run", "r", "--units", 4, "--val-size", 0, "--max-steps", 1]
+    first = rnntk("mnist", "--data", "digits", "--data-dir", "elsewhere", *small)
+    assert first.exit_code == 0, first.output
+    (here / "other").mkdir()
+    monkeypatch.chdir(here / "other")
+    again = rnntk("mnist", "--resume", "../r", "--max-steps", 2)
+    assert again.exit_code == 0, again.output
+    assert "Testing on 40 images.\n" in again.stderr
+    np.savez(here / images, x_train=x, y_train=y, x_test=x[::-1], y_test=y)
+    changed = rnntk("mnist", "--resume", "../r", "--max-steps", 3)
+    assert changed.exit_code == 1
+    assert "../r was trained on other images" in changed.stderr.replace("\\", "/")
 
 
 def test_holding_out_everything_is_refused(rnntk) -> None:
@@ -183,6 +205,30 @@ def test_a_bad_image_is_refused(rnntk, here: Path, name: str, said: str) -> None
     assert name in result.stderr
 
 
+def test_an_image_is_read_with_a_run_on_the_given_images(rnntk, here: Path, monkeypatch) -> None:
+    drawn_seven(100, 0, 255).save("seven.png")
+    assert rnntk("mnist", "--data", "digits", *SMALL, "--quiet").exit_code == 0
+    read = ["mnist", "--image", "seven.png"]
+    for machine in ((), ("--device", "cpu", "--threads", 1, "--offline")):
+        result = rnntk(*read, "--data", "digits", *machine)
+        assert result.exit_code == 0, result.output
+    result = rnntk(*read, "--data", "mnist")
+    assert result.exit_code == 1
+    assert (
+        "There is no run on mnist in runs. Train one: rnntk mnist --data mnist\n" in result.stderr
+    )
+    result = rnntk(*read, "--data", "mnist", "--run", "digits-1")
+    assert result.exit_code == 2
+    told = "was trained on digits, not on mnist. Leave out --data, or name another run.\n"
+    assert told in result.stderr
+    result = rnntk(*read, "--epochs", 3, "--bidirectional", "--resume")
+    assert result.exit_code == 2
+    told = "Error: --image trains nothing. Leave out --resume, --epochs, --bidirectional.\n"
+    assert told in result.stderr
+    monkeypatch.setenv("RNNTK_MNIST_EPOCHS", "3")
+    assert rnntk(*read).exit_code == 0
+
+
 def test_classifying_an_image_needs_a_classifier(rnntk, here: Path) -> None:
     drawn_seven(100, 0, 255).save("seven.png")
     result = rnntk("mnist", "--image", "seven.png")
@@ -190,7 +236,7 @@ def test_classifying_an_image_needs_a_classifier(rnntk, here: Path) -> None:
     assert "rnntk mnist" in result.stderr
     result = rnntk("mnist", "--image", "seven.png", "--plot", "x.png")
     assert result.exit_code == 2
-    assert "trains nothing" in result.stderr
+    assert "Error: --image trains nothing. Leave out --plot.\n" in result.stderr
     missing = rnntk("mnist", "--image", "missing.png")
     assert missing.exit_code == 1
     assert "missing.png cannot be read: No such file or directory.\n" in missing.stderr

@@ -106,7 +106,10 @@ def test_one_changed_value_is_detected(folder, card, name):
         (lambda a: a.update(y_train=a["y_train"][:5]), r"y_train uint8 \(N,\)"),
         (lambda a: a.update(x_test=a["x_test"] / 255), "not float64"),
         (lambda a: a.update(y_test=a["y_test"] + 10), "labels are 0 to 9"),
-        (lambda a: a.update(x_train=np.array([{}])), "cannot be read as an .npz file"),
+        (
+            lambda a: a.update(x_train=np.array([{}])),
+            "is not an .npz file of numbers, or it is damaged",
+        ),
     ],
 )
 def test_other_arrays_are_refused(folder, card, spoil, message):
@@ -117,11 +120,16 @@ def test_other_arrays_are_refused(folder, card, spoil, message):
         load(replace(card, arrays=()))
 
 
-@pytest.mark.parametrize("data", [b"", b"no archive", b"PK\x03\x04 cut"])
+@pytest.mark.parametrize("data", [b"", b"no archive", b"PK\x03\x04 cut", b"\x93NUMPY\1\0 cut"])
 def test_a_broken_file_is_reported_and_kept(folder, card, data):
     (folder / "mnist.npz").write_bytes(data)
-    with pytest.raises(DataError, match="left as it is"):
+    path = Path("data", "mnist", "mnist.npz")
+    with pytest.raises(DataError) as error:
         load(card)
+    assert str(error.value) == (
+        f"{path} is not an .npz file of numbers, or it is damaged. "
+        "Replace it, or move it away to download it again."
+    )
     assert (folder / "mnist.npz").read_bytes() == data
 
 
@@ -154,8 +162,14 @@ def test_a_broken_idx_file_is_reported(tmp_path, data, message):
 def test_a_truncated_idx_file_is_reported(tmp_path):
     whole = gzip.compress(idx(np.zeros(5000, np.uint8)))
     (tmp_path / "b.gz").write_bytes(whole[:-9])
-    with pytest.raises(DataError, match="cannot be read"):
+    message = r"b\.gz is not an IDX file, or it is damaged\. Replace it, or move it away"
+    with pytest.raises(DataError, match=message):
         images.read_idx(tmp_path / "b.gz")
+
+
+def test_an_image_file_that_cannot_be_opened_is_reported(tmp_path):
+    with pytest.raises(DataError, match="cannot be read: No such file or directory"):
+        images.read_idx(tmp_path / "missing")
 
 
 def npy(header: str, data: bytes = b"") -> bytes:
@@ -229,6 +243,51 @@ def test_without_mnist_digits_are_drawn_with_a_warning(alone, bare_machine):
 def test_mnist_requested_by_name_is_not_replaced(alone, bare_machine):
     with pytest.raises(CorpusError, match="Available without the network: digits"):
         registry.resolve_images("mnist", offline=True, machine=bare_machine)
+
+
+def test_a_named_folder_may_hold_the_images_itself(folder, card, bare_machine):
+    """Its subfolder comes first; a folder that nobody named is not searched like this."""
+    for name, array in zip(NAMES, small_set().values(), strict=True):
+        (folder / name).write_bytes(idx(array))
+    where = {"offline": True, "machine": bare_machine}
+    assert registry.resolve(card, data_dir=folder, **where).path == folder
+    assert registry.availability(card, data_dir=folder, machine=bare_machine).detail == str(folder)
+    np.savez(folder / "mnist.npz", **small_set())
+    found = registry.resolve(card, data_dir=folder, **where)
+    assert (found.path, found.source) == (folder / "mnist.npz", "data-dir")
+    assert same(images.load_images(found))
+    np.savez(Path("data", "mnist.npz"), **small_set())
+    found = registry.resolve(card, data_dir=Path("data"), **where)
+    assert found.path == Path("data", "mnist", "mnist.npz")
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(CorpusError, match=r"no file mnist\.npz"):
+        registry.resolve(card, **where)
+    with pytest.raises(CorpusError, match="^digits is not available"):
+        registry.resolve(replace(card, name="digits", arrays=()), data_dir=Path("data"), **where)
+
+
+@pytest.mark.parametrize("form", ["npz", "idx"])
+def test_the_images_of_a_run_are_found_again(alone, form):
+    path = alone / "there" / "small.npz" if form == "npz" else alone / "there"
+    (alone / "there").mkdir()
+    if form == "npz":
+        np.savez(path, **small_set())
+    else:
+        for name, array in zip(NAMES, small_set().values(), strict=True):
+            (path / name).write_bytes(idx(array))
+    source = CardSource("file" if form == "npz" else "data-dir", str(path))
+    card = Card("digits", (source,), kind="images", files=("small.npz",))
+    record = {**registry.resolve(card).to_json(), "name": "digits"}
+    found = registry.resolve_recorded(record)
+    assert (found.path, found.sha256) == (path, record["sha256"])
+    assert same(images.load_images(found))
+    for wrong in ({"sha256": "0" * 64}, {"path": None}, {"path": "x" * 5000}, {"path": "\0"}):
+        with pytest.raises(CorpusError, match=r"^mnist is not available\. Tried:"):
+            registry.resolve_recorded({**record, "name": "mnist", **wrong})
+    for name in ("linux_kernel", "./card.toml", None):
+        with pytest.raises(CorpusError, match=f"There is no image set {name}; the image sets are"):
+            registry.resolve_recorded({**record, "name": name})
 
 
 def test_a_text_corpus_is_refused_as_images(alone):

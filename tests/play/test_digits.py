@@ -68,7 +68,7 @@ def few_images(monkeypatch):
     """A test set of 60 drawn digits."""
     made = digits.make(train=10, test=60)
     found = page_of_digits.ImageSet(**made, name="digits", title="Digits")
-    monkeypatch.setattr(page_of_digits.registry, "resolve_images", lambda *_, **__: None)
+    monkeypatch.setattr(page_of_digits.registry, "resolve_recorded", lambda _: None)
     monkeypatch.setattr(page_of_digits.images, "load_images", lambda _: found)
     return found
 
