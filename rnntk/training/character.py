@@ -90,10 +90,11 @@ def start(
     path: Path,
     *,
     init_from: RunFolder | None = None,
+    init_checkpoint: str = "last",
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
-    """Train a new run in the folder `path`, starting from the weights of `init_from` if given.
+    """Train a new run in the folder `path`, starting from the weights of `init_from` at `init_checkpoint` if given.
 
     Every process of a distributed job passes the same arguments; the chief's `path` counts. `quiet` hides the progress.
 
@@ -110,7 +111,7 @@ def start(
     if init_from is not None:
         from rnntk.training import transfer
 
-        transfer.take_weights(task.model, task.vocabulary, init_from)
+        transfer.take_weights(task.model, task.vocabulary, init_from, init_checkpoint)
     return session.start(task, Path(place), quiet=quiet, extra=callbacks)
 
 
