@@ -242,3 +242,18 @@ def test_import_refuses_a_vocabulary_of_another_size(rnntk, here: Path) -> None:
     )
     assert not (here / "runs").exists()
     assert rnntk("import", "nothing").exit_code == 2
+
+
+def test_import_refuses_another_file_and_a_forget_bias_that_is_not_finite(
+    rnntk, here: Path
+) -> None:
+    write_checkpoint(here / "old", "lstm")
+    for name in ("checkpoint", "vocab.pkl"):
+        result = rnntk("import", f"old/{name}")
+        assert result.exit_code == 2
+        told = f"old/{name} holds no weights. Give its folder, old, or a prefix such as"
+        assert told in result.stderr
+    result = rnntk("import", "old", "--forget-bias", "nan")
+    assert result.exit_code == 2
+    assert "--forget-bias must be finite, got nan." in result.stderr
+    assert not (here / "runs").exists()

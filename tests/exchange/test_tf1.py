@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +110,9 @@ def test_a_checkpoint_of_tensorflow_0_is_read(
         for step in (8, 100):
             saver.save(session, str(folder / "model.ckpt"), step, write_meta_graph=False)
     (folder / "checkpoint").unlink()
+    if version == "V1":  # one file, whose name does not matter
+        shutil.copy(folder / "model.ckpt-8", folder / "renamed")
+        assert tf1_files.find_checkpoint(folder / "renamed") == (folder / "renamed", 0)
     found, step = tf1_files.find_checkpoint(folder)
     assert (found.name, step) == ("model.ckpt-100", 100)
     network = tf1.read_network(found)
@@ -260,6 +265,22 @@ def test_a_missing_checkpoint_is_one_message(tmp_path: Path) -> None:
         tf1_files.find_checkpoint(tmp_path / "model.ckpt-1")
     with pytest.raises(UsageError, match="Give its path with vocab"):
         tf1_files.find_vocabulary(tmp_path / "model.ckpt-1")
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "vocab.pkl", "empty"])
+def test_another_file_of_the_folder_is_not_a_checkpoint(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.ckpt-8.index").touch()
+    (tmp_path / name).write_bytes(b"" if name == "empty" else b"something else")
+    with pytest.raises(UsageError) as raised:
+        tf1_files.find_checkpoint(tmp_path / name)
+    advice = f"Give its folder, {tmp_path}, or a prefix such as save/model.ckpt-24000."
+    assert str(raised.value) == f"{tmp_path / name} holds no weights. {advice}"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1e39])
+def test_a_forget_bias_must_be_finite(value: float) -> None:
+    with pytest.raises(UsageError, match=f"^forget_bias must be finite, got {value:g}"):
+        tf1.read_network(Path("nowhere"), forget_bias=value)
 
 
 @pytest.mark.parametrize(
