@@ -279,7 +279,7 @@ def test_another_file_of_the_folder_is_not_a_checkpoint(tmp_path: Path, name: st
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1e39])
 def test_a_forget_bias_must_be_finite(value: float) -> None:
-    with pytest.raises(UsageError, match=f"^forget_bias must be finite, got {value:g}"):
+    with pytest.raises(UsageError, match=re.escape(f"forget_bias must be finite, got {value:g}.")):
         tf1.read_network(Path("nowhere"), forget_bias=value)
 
 
