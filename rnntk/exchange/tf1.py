@@ -207,8 +207,8 @@ def import_run(
         corpus: name for its text.
         preprocessor: inferred from the vocabulary if None.
 
-    Raises `UsageError` if the preprocessor is unknown, `DataError` if the vocabulary does not fit the network, else as
-    `folder.created`.
+    Raises `UsageError` if the preprocessor is unknown or cannot make the vocabulary's symbols, `DataError` if the
+    vocabulary does not fit the network, else as `folder.created`.
     """
     folder.refuse_existing(path)
     weights = network.weights
@@ -221,6 +221,13 @@ def import_run(
     # Only the 2017 notebooks use a marker.
     guess = "hangul-slides" if MARKER in vocabulary else "plain"
     chosen = preprocessors.get(preprocessor or guess)
+    foreign = preprocessors.foreign(chosen, vocabulary.symbols) if preprocessor else ""
+    if foreign:
+        shown = " ".join(map(repr, foreign[:5])) + (" ..." if len(foreign) > 5 else "")
+        raise UsageError(
+            f"`preprocessor` {chosen.name} cannot make {len(foreign)} of the vocabulary's "
+            f"{len(vocabulary)} symbols: {shown}. Leave it out, or choose another."
+        )
     settings = TrainConfig(
         preprocessor=chosen.name,
         cell=network.cell,

@@ -333,6 +333,23 @@ def test_the_marker_decides_the_preprocessor(tmp_path: Path) -> None:
     assert LanguageModel.load(folder.open_run(tmp_path / "b")).progress.step == 5
 
 
+def test_a_preprocessor_must_make_the_symbols(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        imported(tmp_path / "a", Vocabulary("ᴥㅏㄱ\n"), "bytes")
+    assert str(raised.value) == (
+        "preprocessor bytes cannot make 3 of the vocabulary's 4 symbols: 'ᴥ' 'ㅏ' 'ㄱ'. Leave it out, "
+        "or choose another."
+    )
+    assert not (tmp_path / "a").exists()
+    made = imported(tmp_path / "b", Vocabulary("\n\xc0\xe3\xff"), "bytes").record
+    assert made["corpus"]["preprocessor"] == "bytes"
+    # Found from the vocabulary, the preprocessor may lack rare symbols.
+    assert (
+        imported(tmp_path / "c", Vocabulary("ᴥㅏㄱ漢")).record["corpus"]["preprocessor"]
+        == "hangul-slides"
+    )
+
+
 def test_a_full_disk_leaves_no_run_and_advises_no_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
