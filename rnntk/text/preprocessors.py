@@ -86,9 +86,7 @@ def foreign(preprocessor: Preprocessor, symbols: str) -> str:
     """Those of `symbols` that the preprocessor makes of no text."""
     own = set(preprocessor.encode(symbols))
     rest = [symbol for symbol in symbols if symbol not in own]
-    if (
-        rest
-    ):  # each character is encoded by itself, so all of Unicode has every symbol; it takes a second
+    if rest:  # encode all of Unicode, which takes a second
         codes = [range(0xD800), range(0xE000, 0x110000)]
         if getattr(preprocessor, "raw", False):
             codes.append(range(0xDC80, 0xDD00))  # escaped bytes
