@@ -223,7 +223,9 @@ def import_run(
     chosen = preprocessors.get(preprocessor or guess)
     foreign = preprocessors.foreign(chosen, vocabulary.symbols) if preprocessor else ""
     if foreign:
-        shown = " ".join(map(repr, foreign[:5])) + (" ..." if len(foreign) > 5 else "")
+        shown = " ".join(map(repr, foreign[:5])) + (
+            f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
+        )
         raise UsageError(
             f"`preprocessor` {chosen.name} cannot make {len(foreign)} of the vocabulary's "
             f"{len(vocabulary)} symbols: {shown}. Leave it out, or choose another."
