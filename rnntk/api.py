@@ -59,7 +59,7 @@ def train(
         config: a TOML file, the name of a shipped one ("demo_ko"), or a `TrainConfig`. A file may also set `run`,
             `init_from` and `quiet`.
         run: the new run folder; by default `runs/<corpus>-<n>`.
-        init_from: a run whose weights to start from.
+        init_from: a run whose weights to start from: those of a `Run`'s own `checkpoint`; of a path or name, the last.
         callbacks: one or more Keras callbacks, called after rnntk's own. A learning rate that one sets replaces the
             schedule's from the next step on, also after a resume, until one sets another.
         quiet: show no progress.
@@ -87,7 +87,8 @@ def train(
     )
     if "run" in own:
         folder.refuse_existing(own["run"])
-    source = _folder(own["init_from"], "init_from") if "init_from" in own else None
+    start = own.get("init_from")
+    source = None if start is None else _folder(start, "init_from")
     chosen, corpus = character.load(given, source)
     with directory.reserved(own.get("run"), Path(RUNS), corpus.name) as path:
         result = character.start(
@@ -95,6 +96,7 @@ def train(
             corpus,
             path,
             init_from=source,
+            init_checkpoint=start.checkpoint if isinstance(start, Run) else "last",
             quiet=own.get("quiet", False),
             callbacks=listeners,
         )

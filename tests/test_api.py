@@ -472,6 +472,25 @@ def test_train_mnist_returns_a_run_with_its_test(here: Path) -> None:
         rnntk.train("tale.txt", init_from=run, quiet=True)
 
 
+def test_init_from_a_run_takes_its_checkpoint(here: Path) -> None:
+    early = {
+        "learning_rate": 1e-9,
+        "max_steps": 1,
+        "batch_size": 4,
+        "seq_length": 20,
+        "quiet": True,
+    }
+    folder = rnntk.load("my-run").folder
+    for name, source, which in (
+        ("a", rnntk.load("my-run", 10), "10"),
+        ("b", rnntk.load("my-run"), "best"),
+        ("c", "my-run", "last"),
+    ):
+        run = rnntk.train("tale.txt", run=name, init_from=source, **early)
+        wanted, found = folder.checkpoint(which).weights(), run.folder.checkpoint().weights()
+        assert all(np.allclose(wanted[n], found[n], atol=1e-6) for n in wanted), name
+
+
 def test_the_python_example_of_the_readme_runs(warm, here: Path) -> None:
     code = (
         "import rnntk; r = rnntk.train(corpus='python_stdlib', units=32, max_steps=3, seq_length=20, quiet=True); "

@@ -55,8 +55,7 @@ def command(args: Args, console: Console) -> None:
 
     found = find_run(args.run, args.runs_dir, corpus=args.corpus)
     if args.output and not given("format"):  # the name tells the format
-        endings = {ending: name for name, ending in export.FORMATS.items() if ending}
-        args.format = endings.get(args.output.suffix, args.format)
+        args.format = export.format_of(args.output)
     target = export.target(found, args.format, args.output)
     if export.needs_tensorflow(found, args.format):
         from rnntk.training import device

@@ -46,7 +46,7 @@ REASONS = {
 @config_options(TrainConfig)
 @option(
     "--init-from",
-    "Start from the weights of this run, instead of random ones.",
+    "Start from the last weights of this run, instead of random ones.",
     type=PATH,
     shell_complete=complete_runs,
 )

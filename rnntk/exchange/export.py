@@ -59,13 +59,27 @@ def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
     output = Path(path or run.path.resolve().name + (ending or "-savedmodel"))
     if not output.name:
         raise UsageError(f"{output} is a folder. Name a file or folder in it.")
-    if ending and output.suffix != ending:
+    # Keras opens no other name; the other formats have endings in any case.
+    suffix = output.suffix if format == "keras" else output.suffix.lower()
+    if ending and suffix != ending:
         raise UsageError(f'With `format="{format}"` a name must end in {ending}, got {output}.')
     for taken in (output,) if format == "html" else (output, sidecar_of(output)):
         if taken.exists():
             advice = "Remove it, or choose another name."
             raise UsageError(f"{taken} exists already. {advice}")
     return output
+
+
+def format_of(path: Path) -> str:
+    """Format of an export by the ending of its name, in any case; `UsageError` if it has none of the endings."""
+    endings = {ending: name for name, ending in FORMATS.items() if ending}
+    if path.suffix.lower() not in endings:
+        *most, last = endings
+        raise UsageError(
+            f"{path} has no ending of an export: {', '.join(most)} or {last}. Rename it, or give "
+            '`format="savedmodel"` for a folder.'
+        )
+    return endings[path.suffix.lower()]
 
 
 def sidecar_of(output: Path) -> Path:
@@ -94,7 +108,7 @@ def export(
     with disk_errors(output, advice="Choose another place.", error=RunError):
         output.parent.mkdir(parents=True, exist_ok=True)
         with scratch(output.parent) as aside:
-            written = aside / output.name
+            written = aside / f"export{FORMATS[format]}"  # NumPy appends a missing .npz
             write(net, written)
             difference = compare(expected, run_written(written, inputs), output)
             made = Exported(output, sidecar_of(output), saved.progress.step, difference)

@@ -72,7 +72,7 @@ def _fill(graph: _Graph, net: PlainNetwork) -> None:
     is_char = net.kind == folder.CHAR_RNN
     # `joined` reshapes `(T, B, directions, H)` to `(T, B, width)`: 0 keeps a dimension.
     width = len(net.directions) * net.units
-    axis = graph.constant("axis", np.array([0], np.int64))
+    axis = graph.constant("axis", np.array([0], np.int64)) if is_char else ""  # of the states
     joined = graph.constant("joined", np.array([0, 0, width], np.int64))
     x = "rows"
     if is_char:

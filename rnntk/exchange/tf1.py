@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from rnntk.config import ModelConfig, TrainConfig
 from rnntk.decoding.decoder import Decoder
-from rnntk.errors import DataError, RunError, TrainingError
+from rnntk.errors import DataError, RunError, TrainingError, UsageError
 from rnntk.exchange.network import PlainNetwork
 from rnntk.files import temporary_folder
 from rnntk.storage import checkpoint, folder
@@ -46,8 +46,13 @@ _MOST_SECONDS = 600.0  # to read a checkpoint
 def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
     """Read the network of a checkpoint in another process; `RunError` if it is damaged or not a supported model.
 
-    `prefix` is from `tf1_files.find_checkpoint`; `forget_bias` is that of the LSTM cell, which is not in checkpoints.
+    `prefix` is from `tf1_files.find_checkpoint`; `forget_bias` is that of the LSTM cell, which is not in checkpoints
+    (`UsageError` if it is not a finite float32).
     """
+    if not abs(forget_bias) <= float(np.finfo(np.float32).max):  # also catches NaN
+        raise UsageError(
+            f"`forget_bias` must be finite, got {forget_bias:g}. TensorFlow 1's default is 1."
+        )
     reader = [sys.executable, str(Path(__file__).with_name("tf1_reader.py")), str(prefix)]
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
     with temporary_folder() as aside:
@@ -202,8 +207,8 @@ def import_run(
         corpus: name for its text.
         preprocessor: inferred from the vocabulary if None.
 
-    Raises `UsageError` if the preprocessor is unknown, `DataError` if the vocabulary does not fit the network, else as
-    `folder.created`.
+    Raises `UsageError` if the preprocessor is unknown or cannot make the vocabulary's symbols, `DataError` if the
+    vocabulary does not fit the network, else as `folder.created`.
     """
     folder.refuse_existing(path)
     weights = network.weights
@@ -216,6 +221,15 @@ def import_run(
     # Only the 2017 notebooks use a marker.
     guess = "hangul-slides" if MARKER in vocabulary else "plain"
     chosen = preprocessors.get(preprocessor or guess)
+    foreign = preprocessors.foreign(chosen, vocabulary.symbols) if preprocessor else ""
+    if foreign:
+        shown = " ".join(map(repr, foreign[:5])) + (
+            f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
+        )
+        raise UsageError(
+            f"`preprocessor` {chosen.name} cannot make {len(foreign)} of the vocabulary's "
+            f"{len(vocabulary)} symbols: {shown}. Leave it out, or choose another."
+        )
     settings = TrainConfig(
         preprocessor=chosen.name,
         cell=network.cell,

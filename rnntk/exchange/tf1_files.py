@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from rnntk.exchange import safe_pickle
 from rnntk.text.vocabulary import Vocabulary
 
 _VOCABULARIES = ("vocab.pkl", "chars_vocab.pkl")
+_TABLE_END = bytes.fromhex("57fb808b247547db")  # of a single-file checkpoint, a LevelDB table
+_CKPT = re.compile(r"\.ckpt(-\d+)?$")
 
 
 def find_checkpoint(path: Path) -> tuple[Path, int]:
     """Prefix and step of the checkpoint at a folder (the latest), a prefix (`model.ckpt-24000`) or one of its files.
 
-    Raises `UsageError` if there is none.
+    Raises `UsageError` if there is none, or the file is another one of its folder.
     """
     if path.is_dir():
         prefix = _latest(path)
@@ -27,12 +30,27 @@ def find_checkpoint(path: Path) -> tuple[Path, int]:
                 f"There is no folder {path} and no file {_index(prefix)}. Give a folder, or a prefix "
                 "such as save/model.ckpt-24000."
             )
+        if not (_index(prefix).is_file() or _is_single(prefix)):
+            raise UsageError(
+                f"{path} holds no weights. Give its folder, {path.parent}, or a prefix such as "
+                "save/model.ckpt-24000."
+            )
     return prefix, _step(prefix)
 
 
 def _step(prefix: Path) -> int:
     found = re.search(r"-([0-9]{1,18})$", prefix.name)
     return int(found[1]) if found else 0
+
+
+def _is_single(path: Path) -> bool:
+    """Whether this file is a checkpoint of TensorFlow 0.x: by its name, as it may be damaged, or its last bytes."""
+    if _CKPT.search(path.name):
+        return True
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - len(_TABLE_END), 0))
+        return file.read() == _TABLE_END
 
 
 def _index(prefix: Path) -> Path:
@@ -53,7 +71,7 @@ def _latest(path: Path) -> Path:
                 return prefix
     # TensorFlow 0.x wrote a single file without a suffix.
     found = [p.with_suffix("") for p in path.glob("*.index")]
-    found += [p for p in path.iterdir() if re.search(r"\.ckpt(-\d+)?$", p.name) and p.is_file()]
+    found += [p for p in path.iterdir() if _CKPT.search(p.name) and p.is_file()]
     found.sort(key=_step)
     if not found:
         raise UsageError(

@@ -6,6 +6,7 @@ Other packages add theirs to the entry-point group `rnntk.preprocessors`, under 
 from __future__ import annotations
 
 import importlib
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rnntk.errors import UsageError, did_you_mean
@@ -79,6 +80,18 @@ class _PlainDecoder:
 
     def flush(self) -> str:
         return ""
+
+
+def foreign(preprocessor: Preprocessor, symbols: str) -> str:
+    """Those of `symbols` that the preprocessor makes of no text."""
+    own = set(preprocessor.encode(symbols))
+    rest = [symbol for symbol in symbols if symbol not in own]
+    if rest:  # encode all of Unicode, which takes a second
+        codes = [range(0xD800), range(0xE000, 0x110000)]
+        if getattr(preprocessor, "raw", False):
+            codes.append(range(0xDC80, 0xDD00))  # escaped bytes
+        own |= set(preprocessor.encode("".join(map(chr, chain(*codes)))))
+    return "".join(symbol for symbol in rest if symbol not in own)
 
 
 def installed() -> dict[str, EntryPoint]:

@@ -69,8 +69,9 @@ def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> tuple[dict[str,
             f"{source.path} is a {source.kind}; only a character model can be the start."
         )
     record = source.record["corpus"]
-    model = ModelConfig.from_json(source.record["model"]).part(ModelConfig)
-    own = {**model, "preprocessor": record.get("preprocessor")}
+    model = ModelConfig.from_json(source.record["model"])
+    _check_fit(source, model, given)
+    own = {**model.part(ModelConfig), "preprocessor": record.get("preprocessor")}
     if given.get("corpus") or given.get("input"):
         return own, None
     text = TextConfig.from_json(source.settings)
@@ -84,16 +85,37 @@ def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> tuple[dict[str,
     return {**text.part(TextConfig), **own}, record["sha256"]
 
 
+def _check_fit(source: RunFolder, model: ModelConfig, given: Mapping[str, Any]) -> None:
+    """Raise `RunError` if settings in `given` make another network than the `model` of `source`."""
+    theirs = model.part(ModelConfig)
+    wanted = ModelConfig.resolve({k: v for k, v in given.items() if k in theirs}, theirs)
+    of_gru = ("gru_reset",) if model.cell == "gru" else ()
+    names = ("cell", "layers", "units", "embedding", "layer_norm", *of_gru)
+    needs = []
+    for name in names:
+        value, found = theirs[name], getattr(wanted, name)
+        if found != value:
+            instead = "" if isinstance(value, bool) else f", not {found}"
+            quote = '"' if isinstance(value, str) else ""
+            needs.append(f"`{name}={quote}{value}{quote}`{instead}")
+    if needs:
+        advice = "Set this, or leave it out" if len(needs) == 1 else "Set these, or leave them out"
+        raise RunError(
+            f"The weights of {shown(source.path)} do not fit: they need {'; '.join(needs)}. {advice}."
+        )
+
+
 def start(
     config: TrainConfig,
     corpus: Corpus,
     path: Path,
     *,
     init_from: RunFolder | None = None,
+    init_checkpoint: str = "last",
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
-    """Train a new run in the folder `path`, starting from the weights of `init_from` if given.
+    """Train a new run in the folder `path`, starting from the weights of `init_from` at `init_checkpoint` if given.
 
     Every process of a distributed job passes the same arguments; the chief's `path` counts. `quiet` hides the progress.
 
@@ -110,7 +132,7 @@ def start(
     if init_from is not None:
         from rnntk.training import transfer
 
-        transfer.take_weights(task.model, task.vocabulary, init_from)
+        transfer.take_weights(task.model, task.vocabulary, init_from, init_checkpoint)
     return session.start(task, Path(place), quiet=quiet, extra=callbacks)
 
 

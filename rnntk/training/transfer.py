@@ -19,10 +19,13 @@ _SYMBOL_AXIS = {"embedding/embeddings": 0, "output/kernel": 1, "output/bias": 0}
 log = logging.getLogger(__name__)
 
 
-def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None:
-    """Copy a run's last weights into a model; `RunError` if the networks differ in more than their symbols.
+def take_weights(
+    model: CharRNN, vocabulary: Vocabulary, run: RunFolder, which: str = "last"
+) -> None:
+    """Copy a run's weights into a model; `RunError` if the networks differ in more than their symbols.
 
-    Symbols in both vocabularies get their embedding and output weights; new symbols keep their initial ones.
+    Symbols in both vocabularies get their embedding and output weights; new symbols keep their initial ones. `which` is
+    the checkpoint, as in `RunFolder.checkpoint`.
     """
     misfit = f"The weights of {run.path} do not fit:"
     theirs = bool(run.record["model"].get("layer_norm", False))
@@ -32,7 +35,8 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
             f"`layer_norm={theirs}`, or leave it out."
         )
     old = run.vocabulary()
-    weights = run.checkpoint("last").weights()
+    saved = run.checkpoint(which)
+    weights = saved.weights()
     variables = named_weights(model)
     for name, variable in variables.items():
         axis = _SYMBOL_AXIS.get(name)
@@ -61,7 +65,8 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
         np.moveaxis(value, axis, 0)[to] = np.moveaxis(weights[name], axis, 0)[where]
         variable.assign(value)
     log.info(
-        f"Weights of {run.path}: {len(both)} of {len(vocabulary)} symbols match"
+        f"Weights of {run.path} at step {saved.progress.step:,}: "
+        f"{len(both)} of {len(vocabulary)} symbols match"
         + (f"; new: {_listed(new)}" if new else "")
         + (f"; dropped: {_listed(gone)}" if gone else "")
         + "."

@@ -100,6 +100,11 @@ def test_the_name_of_an_export_tells_its_format(rnntk, trained: Path, here: Path
     result = rnntk("export", "r", "--output", "weights.npz", "--json")
     assert json.loads(result.stdout)["format"] == "npz"
     assert np.load(here / "weights.npz").files
+    result = rnntk("export", "r", "--output", "W.NPZ", "--json")
+    assert json.loads(result.stdout)["format"] == "npz", result.output
+    assert np.load(here / "W.NPZ").files
+    assert rnntk("export", "r", "--output", "Page.Html").exit_code == 0
+    assert {"Page.Html", "W.NPZ", "W.NPZ.json"} <= {p.name for p in here.iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +115,16 @@ def test_the_name_of_an_export_tells_its_format(rnntk, trained: Path, here: Path
         (["r", "--format", "npz", "--output", "m.keras"], 2, "must end in .npz"),
         (["r", "--format", "tflite"], 2, "tflite"),
         (["r", "--format", "html", "--output", "m.htm"], 2, "must end in .html"),
+        *(
+            (
+                ["r", "--output", name],
+                2,
+                f"{name} has no ending of an export: .keras, .onnx, .npz or .html. Rename it, or "
+                "give --format savedmodel for a folder.",
+            )
+            for name in ("x.htm", "x.h5", "x")
+        ),
+        (["r", "--output", "X.KERAS"], 2, "must end in .keras, got X.KERAS."),
         (["r", "--format", "html", "--weights", "int4"], 2, "int4"),
         (["r", "--format", "npz", "--weights", "int8"], 2, "--weights is for --format html"),
         ([], 1, "There is no run in runs"),
@@ -242,3 +257,18 @@ def test_import_refuses_a_vocabulary_of_another_size(rnntk, here: Path) -> None:
     )
     assert not (here / "runs").exists()
     assert rnntk("import", "nothing").exit_code == 2
+
+
+def test_import_refuses_another_file_and_a_forget_bias_that_is_not_finite(
+    rnntk, here: Path
+) -> None:
+    write_checkpoint(here / "old", "lstm")
+    for name in ("checkpoint", "vocab.pkl"):
+        result = rnntk("import", f"old/{name}")
+        assert result.exit_code == 2
+        told = f"old/{name} holds no weights. Give its folder, old, or a prefix such as"
+        assert told in result.stderr
+    result = rnntk("import", "old", "--forget-bias", "nan")
+    assert result.exit_code == 2
+    assert "--forget-bias must be finite, got nan." in result.stderr
+    assert not (here / "runs").exists()

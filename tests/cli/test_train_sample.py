@@ -193,7 +193,20 @@ def test_init_from_copies_network_preprocessor_and_weights(rnntk, text: Path, he
     assert "'F'" in second.stderr
     refused = rnntk("train", "--input", "other.txt", "--init-from", "one", "--units", 9, *more)
     assert refused.exit_code == 1
-    assert "do not fit" in refused.stderr
+    told = "The weights of one do not fit: they need --units 8, not 9. Set this, or leave it out."
+    assert told in refused.stderr
+    refused = rnntk("train", "nowhere.txt", "--init-from", "one", "--units", 9, *more)
+    assert told in refused.stderr, "before the text is read"
+    (here / "c.toml").write_text("[train]\nunits = 8\nembedding = 7\ncell = 'rnn'\n")
+    refused = rnntk(
+        "train", "other.txt", "--config", "c.toml", "--init-from", "one", "--no-layer-norm", *more
+    )
+    assert refused.exit_code == 1
+    told = (
+        "do not fit: they need --cell lstm, not rnn; --embedding 6, not 7; --layer-norm. Set these, "
+        "or leave them out."
+    )
+    assert told in refused.stderr
 
 
 def test_dry_run_measures_but_writes_nothing(rnntk, text: Path, here: Path) -> None:

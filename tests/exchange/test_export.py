@@ -65,6 +65,18 @@ def test_an_export_computes_what_the_run_does(
         assert "".join(description["symbols"]) == run.vocabulary().symbols
 
 
+@pytest.mark.parametrize(("kind", "arguments"), MODELS)
+def test_an_onnx_graph_has_no_unused_constants(
+    make_run, tmp_path: Path, kind: str, arguments: dict
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    run = make_run(kind, **arguments)
+    export.export(run, run.checkpoint(), "onnx", tmp_path / "m.onnx")
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    assert {c.name for c in graph.initializer} <= {name for n in graph.node for name in n.input}
+
+
 @pytest.fixture
 def run_without_rnntk(warm_tensorflow: Any) -> Callable[..., None]:
     """Runs Python code in a process in which rnntk cannot be imported."""

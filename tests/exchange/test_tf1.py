@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +110,9 @@ def test_a_checkpoint_of_tensorflow_0_is_read(
         for step in (8, 100):
             saver.save(session, str(folder / "model.ckpt"), step, write_meta_graph=False)
     (folder / "checkpoint").unlink()
+    if version == "V1":  # one file, whose name does not matter
+        shutil.copy(folder / "model.ckpt-8", folder / "renamed")
+        assert tf1_files.find_checkpoint(folder / "renamed") == (folder / "renamed", 0)
     found, step = tf1_files.find_checkpoint(folder)
     assert (found.name, step) == ("model.ckpt-100", 100)
     network = tf1.read_network(found)
@@ -262,6 +267,22 @@ def test_a_missing_checkpoint_is_one_message(tmp_path: Path) -> None:
         tf1_files.find_vocabulary(tmp_path / "model.ckpt-1")
 
 
+@pytest.mark.parametrize("name", ["checkpoint", "vocab.pkl", "empty"])
+def test_another_file_of_the_folder_is_not_a_checkpoint(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.ckpt-8.index").touch()
+    (tmp_path / name).write_bytes(b"" if name == "empty" else b"something else")
+    with pytest.raises(UsageError) as raised:
+        tf1_files.find_checkpoint(tmp_path / name)
+    advice = f"Give its folder, {tmp_path}, or a prefix such as save/model.ckpt-24000."
+    assert str(raised.value) == f"{tmp_path / name} holds no weights. {advice}"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1e39])
+def test_a_forget_bias_must_be_finite(value: float) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"forget_bias must be finite, got {value:g}.")):
+        tf1.read_network(Path("nowhere"), forget_bias=value)
+
+
 @pytest.mark.parametrize(
     "held",
     [
@@ -310,6 +331,23 @@ def test_the_marker_decides_the_preprocessor(tmp_path: Path) -> None:
     chosen = imported(tmp_path / "c", korean, "hangul").record
     assert chosen["corpus"]["preprocessor"] == chosen["settings"]["preprocessor"] == "hangul"
     assert LanguageModel.load(folder.open_run(tmp_path / "b")).progress.step == 5
+
+
+def test_a_preprocessor_must_make_the_symbols(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        imported(tmp_path / "a", Vocabulary("ᴥㅏㄱ\n"), "bytes")
+    assert str(raised.value) == (
+        "preprocessor bytes cannot make 3 of the vocabulary's 4 symbols: 'ᴥ' 'ㅏ' 'ㄱ'. Leave it out, "
+        "or choose another."
+    )
+    assert not (tmp_path / "a").exists()
+    made = imported(tmp_path / "b", Vocabulary("\n\xc0\xe3\xff"), "bytes").record
+    assert made["corpus"]["preprocessor"] == "bytes"
+    # Found from the vocabulary, the preprocessor may lack rare symbols.
+    assert (
+        imported(tmp_path / "c", Vocabulary("ᴥㅏㄱ漢")).record["corpus"]["preprocessor"]
+        == "hangul-slides"
+    )
 
 
 def test_a_full_disk_leaves_no_run_and_advises_no_resume(

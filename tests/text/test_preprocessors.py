@@ -73,6 +73,19 @@ def test_plain_changes_nothing() -> None:
     assert decoder.feed(text) + decoder.flush() == text
 
 
+@pytest.mark.parametrize(
+    ("name", "symbols", "foreign"),
+    [
+        ("plain", "a가\ud83dᴥ", ""),
+        ("bytes", "a\xff\xc0é가ㄱ", "가ㄱ"),
+        ("hangul", "aㄱᴥ漢가", "가"),
+        ("hangul-slides", "aéㄱᴥ漢가", "漢가"),
+    ],
+)
+def test_symbols_of_no_text_are_foreign(name: str, symbols: str, foreign: str) -> None:
+    assert preprocessors.foreign(preprocessors.get(name), symbols) == foreign
+
+
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(
         UsageError, match="Did you mean 'hangul'.*ascii, bytes, hangul, hangul-slides"

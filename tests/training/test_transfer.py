@@ -59,6 +59,27 @@ def test_weights_follow_their_symbols(
     assert "3 of 5 symbols match; new: 'x' 'y'; dropped: 'd'" in caplog.text
 
 
+def test_a_step_can_be_chosen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = saved(tmp_path / "r", "abcd")
+    early = run.checkpoint().weights()
+    checkpoint.write(
+        run.checkpoints,
+        weights={name: value + 1 for name, value in early.items()},
+        optimizer={},
+        states={},
+        progress=Progress(step=9),
+    )
+    model = CharRNN(4, units=5, embedding=4, seed=2)
+    for which, added in (("3", 0), ("last", 1)):
+        transfer.take_weights(model, Vocabulary("abcd"), run, which)
+        for name, variable in named_weights(model).items():
+            np.testing.assert_array_equal(variable.numpy(), early[name] + added)
+    assert f"Weights of {run.path} at step 3: 4 of 4" in caplog.text
+    assert "at step 9: 4 of 4" in caplog.text
+    with pytest.raises(RunError, match="has no checkpoint '4'"):
+        transfer.take_weights(model, Vocabulary("abcd"), run, "4")
+
+
 @pytest.mark.parametrize("other", [{"layers": 1}, {"layers": 3}, {"cell": "gru"}])
 def test_a_different_network_is_refused(tmp_path: Path, other: dict[str, object]) -> None:
     run = saved(tmp_path / "r", "abcd", **other)
