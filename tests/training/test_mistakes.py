@@ -59,7 +59,7 @@ def test_without_mistakes_the_least_certain_images_are_shown(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("m", "no suffix"),
+        ("m", r"must end in a picture format such as .png, got .*m\.$"),
         ("m.doc", ".doc"),
         ("no/m.png", "there is no folder .*no. Create it first"),
     ],
