@@ -78,10 +78,8 @@ def command(args: Args, console: Console) -> None:
         console.note(f"Loss: {metrics.MEAN_LOSS}; validation: the lowest; both in nats.")
     else:
         what = f" on {args.corpus}" if args.corpus else f" of kind {args.kind}" if args.kind else ""
-        train = "rnntk mnist" if args.kind == KINDS[1] else "rnntk train"
-        more = f" --corpus {args.corpus}" if args.corpus else ""
-        more += f" --runs-dir {shown(args.runs_dir)}" if given("runs_dir") else ""
-        error = RunError(f"There is no run{what} in {args.runs_dir}. Train one: {train}{more}")
+        train = directory.train_command(args.runs_dir, args.kind, args.corpus)
+        error = RunError(f"There is no run{what} in {args.runs_dir}. Train one: {train}")
         console.note(str(unknown_corpus(error, args.runs_dir, args.kind, args.corpus)))
     console.json("runs", runs_dir=args.runs_dir, runs=[_as_json(s) for s in found])
 

@@ -74,13 +74,9 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
         if kind in (None, run.kind) and corpus in (None, run.record["corpus"].get("name")):
             found.append(run)
     if not found:
-        rows = kind == folder.ROW_CLASSIFIER
-        command, name = ("rnntk mnist", "data") if rows else ("rnntk train", "corpus")
-        on, option = (f" on {corpus}", f" {flag(name)} {corpus}") if corpus else ("", "")
-        if runs_dir != Path("runs"):
-            option += f" {flag('runs_dir')} {shown(runs_dir)}"
+        on = f" on {corpus}" if corpus else ""
         raise RunError(
-            f"There is no run{on} in {runs_dir}. Train one: {command}{option}"
+            f"There is no run{on} in {runs_dir}. Train one: {train_command(runs_dir, kind, corpus)}"
             + "".join(f"\nUnreadable: {line}" for line in refused.values())
         )
 
@@ -93,6 +89,17 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
         if written(path) > written(newest.path):
             log.warning(f"Warning: {problem} Using {newest.path}, the run before it.")
     return newest
+
+
+def train_command(runs_dir: Path, kind: str | None, corpus: str | None) -> str:
+    """The command that trains a run of this kind and corpus in `runs_dir`."""
+    rows = kind == folder.ROW_CLASSIFIER
+    command, name = ("rnntk mnist", "data") if rows else ("rnntk train", "corpus")
+    if corpus:
+        command += f" {flag(name)} {corpus}"
+    if runs_dir != Path("runs"):
+        command += f" {flag('runs_dir')} {shown(runs_dir)}"
+    return command
 
 
 def find(runs_dir: Path, run: Path | None) -> RunFolder:
