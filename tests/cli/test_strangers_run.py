@@ -205,7 +205,7 @@ def test_a_damaged_run_does_not_affect_the_others(
         command = [*words, long]
         result = rnntk(*command)
         assert result.exit_code == 1, command
-        assert "There is no run" in result.stderr
+        assert f"There is no run {long}, here or in" in result.stderr
 
 
 @pytest.mark.parametrize(

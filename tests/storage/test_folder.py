@@ -136,7 +136,7 @@ def test_an_unreadable_run_gives_the_reason(tmp_path: Path, change: object, mess
 
 
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="There is no run"):
+    with pytest.raises(RunError, match="There is no run folder"):
         folder.open_run(tmp_path / "nowhere")
     with pytest.raises(RunError, match="not a run folder: it has no run.json"):
         folder.open_run(tmp_path)
@@ -339,7 +339,7 @@ import sys
 import unicodedata
 from pathlib import Path
 from rnntk.errors import RnntkError
-from rnntk.storage import directory, folder
+from rnntk.storage import folder
 
 record = dict(kind="char-rnn", settings={}, model={"cell": "gru", "layers": 1, "units": 1}, corpus={}, versions={})
 for n in range(int(sys.argv[2])):
