@@ -19,8 +19,8 @@ from rnntk.cli.options import (
     FieldType,
     command_named,
     config_options,
-    drop_weaker,
     option,
+    refuse_both,
     source,
     switch,
 )
@@ -96,9 +96,7 @@ def command(args: Args, console: Console) -> None:
     trained_on = tuple(model.run.settings.get("input") or ())
     if source("input") is not ParameterSource.COMMANDLINE and tuple(args.input) == trained_on:
         args.input = ()  # in a config file or the environment, `input` is the training text
-    drop_weaker(args, ("input", "split"))
-    if args.input and args.split:
-        raise UsageError("Give --input or --split, not both.")
+    refuse_both(args, ("input", "split"))
     if args.dynamic_rate is not None and not args.dynamic:
         raise UsageError("--dynamic-rate needs --dynamic.")
     if args.costs is not None and args.costs == args.html:

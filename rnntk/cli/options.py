@@ -21,7 +21,7 @@ from rnntk.cli.help import Command
 from rnntk.cli.main import COMMANDS, load_command
 from rnntk.config import Config
 from rnntk.config.fields import checked, fields_of, one_of, sentence, type_of, typed
-from rnntk.errors import ALIASES, KeptSettings, rendered
+from rnntk.errors import ALIASES, KeptSettings, UsageError, rendered
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -300,12 +300,23 @@ def drop_weaker(args: Args, *pairs: tuple[str, str]) -> set[str]:
     options = {p.name: p for p in click.get_current_context().command.params}
     for pair in pairs:
         ranks = [_LAYERS.index(source(name)) if given(name) else -1 for name in pair]
-        if -1 not in ranks and ranks[0] != ranks[1] and all(getattr(args, n, True) for n in pair):
+        if -1 not in ranks and ranks[0] != ranks[1] and all(getattr(args, n) for n in pair):
             weaker = options[pair[ranks[0] > ranks[1]]]
             assert isinstance(weaker, Option)
             setattr(args, weaker.name, weaker.unset)
             dropped.add(weaker.name)
     return dropped
+
+
+def refuse_both(args: Args, *pairs: tuple[str, str]) -> None:
+    """Raise `UsageError` if both options of a pair are given; the weaker one is unset instead, as in `drop_weaker`."""
+    dropped = drop_weaker(args, *pairs)
+    for pair in pairs:
+        if all(
+            given(n) and n not in dropped and getattr(args, n) not in (None, False, ())
+            for n in pair
+        ):
+            raise UsageError(f"Give {' or '.join(map(config.flag, pair))}, not both.")
 
 
 def given_values(args: Args, *leave_out: str) -> dict[str, Any]:

@@ -25,10 +25,11 @@ from rnntk.cli.options import (
     drop_weaker,
     given,
     option,
+    refuse_both,
     source,
     switch,
 )
-from rnntk.config import SampleConfig, flag
+from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 atexit.register(gc.freeze)
 
 _EXCLUDING = (
-    ("prime", "prime_file"), ("interactive", "json"), ("interactive", "output"), ("interactive", "lines"),
+    ("prime", "prime_file"), ("interactive", "output"), ("interactive", "lines"),
     ("greedy", "temperature"), ("greedy", "beam"), ("lines", "color"),
 )  # fmt: skip
 _REFUSED = (  # by the library
@@ -88,18 +89,19 @@ def command(args: Args, console: Console) -> None:
       rnntk sample --lines 20 -o names.txt
       rnntk sample --num 5 --stop ";" --prime "static int "
     """
-    dropped = drop_weaker(args, *_EXCLUDING, *_REFUSED)
-    chosen = {**vars(args), "json": console.as_json}
-    for names in _EXCLUDING:
-        if all(given(n) and chosen[n] not in (None, False) and n not in dropped for n in names):
-            raise UsageError(f"Give {' or '.join(map(flag, names))}, not both.")
+    if args.interactive and console.as_json:
+        raise UsageError("Give --interactive or --json, not both.")
+    drop_weaker(args, *_REFUSED)
+    refuse_both(args, *_EXCLUDING)
     if args.greedy:
         args.temperature = 0.0
     if args.interactive and args.prime_file == "-":
         raise UsageError("--interactive reads stdin; give --prime, not --prime-file -.")
-    for name in {"prime", "stop"} - dropped:
-        if source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
-            setattr(args, name, stream.unescaped(f"--{name}", getattr(args, name), console))
+    for name in ("prime", "stop"):
+        text = getattr(args, name)
+        typed = source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+        if typed and text is not None:
+            setattr(args, name, stream.unescaped(f"--{name}", text, console))
     settings = SampleConfig.from_json(vars(args))
     model = load(args)
     if args.prime_file is not None:

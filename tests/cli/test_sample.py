@@ -567,3 +567,10 @@ def test_a_deleted_run_is_named(trained: Path) -> None:
     shutil.rmtree(trained)
     with pytest.raises(RunError, match="r was moved or deleted"):
         run.evaluate()
+
+
+def test_json_from_the_environment_excludes_prompts(rnntk, trained: Path, monkeypatch) -> None:
+    monkeypatch.setenv("RNNTK_JSON", "1")
+    result = rnntk("sample", trained, "--interactive", stdin="a\n")
+    assert result.exit_code == 2
+    assert "Give --interactive or --json, not both." in result.stderr
