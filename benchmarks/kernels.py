@@ -42,7 +42,7 @@ def cases(
 
     kernel, x, bias = floats(units, gates), floats(steps, rows, units), floats(gates)
     packed = kernels.packed(kernel, bfloat16=bfloat16)
-    transposed = kernels.packed(np.ascontiguousarray(kernel.T), bfloat16=bfloat16)
+    transposed = kernels.packed(kernel.T, bfloat16=bfloat16)
     states, d_outputs = [floats(rows, units)] * 2, floats(steps, rows, units)
     none, no_ids = np.zeros(0, np.uint8), np.zeros(0, np.int32)
     saved = run.forward(layer, x, no_ids, none, packed, bias, packed, *states)

@@ -63,7 +63,7 @@ def _part(decoder: Decoder, units: slice, symbols: slice) -> _Part:
     layers = [_PackedLayer(layer, units) for layer in decoder.layers]
     table = native.empty(decoder.vocabulary_size, layers[0].bias.size)
     kernels.product(embedding, layers[0].kernel, layers[0].bias, table)
-    output = kernels.packed(np.ascontiguousarray(decoder.output_kernel[:, symbols]))
+    output = kernels.packed(decoder.output_kernel[:, symbols])
     return _Part(units, symbols, layers, table, output, _vector(decoder.output_bias[symbols]))
 
 
@@ -80,7 +80,7 @@ class _PackedLayer:
 
         def columns(weights: Floats, gates: slice = slice(None)) -> Floats:
             by_gate = weights.reshape(-1, count, H)[:, gates, units]
-            return np.ascontiguousarray(by_gate.reshape(len(by_gate), -1))
+            return by_gate.reshape(len(by_gate), -1)
 
         self.kernel = kernels.packed(columns(layer.kernel))
         biases = layer.bias, layer.recurrent_bias

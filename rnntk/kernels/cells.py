@@ -19,7 +19,8 @@ from rnntk.kernels.product import Products
 
 SIZES = "tile_rows steps batch units reverse block features"
 """steps, batch, units, features: T, B, H and F; tile_rows: rows per tile of a step's products.
-reverse: 1 to start at the last step, else 0. block: steps per block of `<cell>_gradients`.
+reverse: 1 to start at the last step, else 0. block: steps whose input projections, or in `<cell>_gradients` gradients,
+are computed together, so that they stay in cache.
 """
 FORWARD = (
     "*x *input_kernel *input_bias *table *ids *mask *kernel *bias"
@@ -129,7 +130,7 @@ class _Loop(_CellCode):
         return {g: self.add(self.mul(k, self.units), *index) for k, g in enumerate(self.cell.gates)}
 
     @contextmanager
-    def over_time(self, *, back: bool) -> Iterator[tuple[Any, dict[str, Any], dict[str, Any]]]:
+    def over_time(self, *, back: bool) -> Iterator[tuple[Any, Any, dict[str, Any], dict[str, Any]]]:
         """Loop over the steps t, or `back` from the last one, with the states before and after each by letter."""
         steps, reverse = self.arg["steps"], self.arg["reverse"]
         with self.loop(0, steps) as k:
@@ -139,7 +140,7 @@ class _Loop(_CellCode):
                 {s: self.at_step(s, row, self.units) for s in self.cell.states}
                 for row in (self.add(t, reverse), self.sub(self.add(t, 1), reverse))
             )
-            yield t, before, after
+            yield k, t, before, after
 
     @contextmanager
     def each_row(
@@ -171,13 +172,19 @@ class _Loop(_CellCode):
             return self.at_step("gates", t, self.width)
         return self.at_step("h", self.sub(self.add(t, 1), self.arg["reverse"]), self.units)
 
-    def project_inputs(self) -> None:
-        """Compute the input projections of all steps, unless the inputs are symbols."""
-        x, width = self.arg["x"], self.width
-        with self.b.if_then(self.is_given("x")):
-            rows, onto = self.mul(self.arg["steps"], self.batch), self.projections
-            features = self.arg["features"]
-            self.affine(rows, width, features, x, "input_kernel", "input_bias", onto(0))
+    def project_inputs(self, t: Any, done: Any) -> None:
+        """Compute the input projections of the next block of steps, from step t on, after `done` steps of others.
+
+        Nothing to do for symbols, or inside a block.
+        """
+        b, block, steps = self.b, self.arg["block"], self.arg["steps"]
+        begins = self.compare("==", b.srem(done, block), 0)
+        with b.if_then(b.and_(self.is_given("x"), begins)):
+            count = self.minimum(block, self.sub(steps, done))
+            first = b.select(self.reverse, self.sub(self.add(t, 1), count), t)
+            rows, features = self.mul(count, self.batch), self.arg["features"]
+            x, onto = self.at_step("x", first, features), self.projections(first)
+            self.affine(rows, self.width, features, x, "input_kernel", "input_bias", onto)
 
     def input_projection(self, t: Any, row: Any, otherwise: Any) -> Any:
         """Address of a batch row's input projection at step t: in the table, or without ids `otherwise`."""
@@ -223,8 +230,8 @@ class VectorOperands:
 def _forward(code: _Loop) -> None:
     cell, width, arg = code.cell, code.shape.width, code.arg
     H, G = code.units, code.width
-    code.project_inputs()
-    with code.over_time(back=False) as (t, before, after):
+    with code.over_time(back=False) as (k, t, before, after):
+        code.project_inputs(t, k)
         z = code.projections(t)
         outputs, recurrent = code.at_step("outputs", t, H), code.at_step("recurrent", t, H)
         if cell.apart:
@@ -320,7 +327,7 @@ _BACKWARD = {"lstm": _lstm_backward, "gru": _gru_backward, "rnn": _rnn_backward}
 def _backward(code: _Loop, gradients: Callable[[Lanes, _Saved], Gradients]) -> None:
     cell, width, arg = code.cell, code.shape.width, code.arg
     H, G = code.units, code.width
-    with code.over_time(back=True) as (t, before, after):
+    with code.over_time(back=True) as (_, t, before, after):
         dz, du, gates = (code.at_step(name, t, G) for name in ("dz", "du", "gates"))
         d_outputs, recurrent = code.at_step("d_outputs", t, H), code.at_step("recurrent", t, H)
 
@@ -402,7 +409,7 @@ class _Gradients(_CellCode):
 
     def pack(self, dz: Any) -> None:
         """Pack the block's rows of dz."""
-        given = self.rows, self.width, dz, self.shape.panel, self.arg["packed"]
+        given = self.rows, self.width, dz, self.width, 1, self.shape.panel, self.arg["packed"]
         self.by_precision(lambda use: self.call(use.pack, *given))
 
     def gradient(self, x: Any, features: Any, onto: str) -> None:

@@ -90,10 +90,14 @@ class Kernels:
         return -(-rows // max(1, tiles))
 
     def packed(self, b: Floats, *, bfloat16: bool = False) -> Floats:
-        """The right factor `b` packed for products; in bfloat16, each word holds two rows."""
+        """The right factor `b` packed for products; in bfloat16, each word holds two rows.
+
+        `b` may be a view with other strides, such as a transposed matrix.
+        """
         (rows, columns), panel = b.shape, self.shape.panel
+        steps = [stride // b.itemsize for stride in b.strides]
         found = packing_buffer(-(-rows // 2) if bfloat16 else rows, columns, panel)
-        self("pack_bf16" if bfloat16 else "pack", rows, columns, b, panel, found)
+        self("pack_bf16" if bfloat16 else "pack", rows, columns, b, *steps, panel, found)
         return found
 
     def product(

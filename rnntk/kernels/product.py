@@ -18,6 +18,9 @@ DEPTH = 384
 HEIGHT = 192
 """Rows of the left factor that fit the L2 cache."""
 
+_PACKED = 128
+"""Rows packed at a time: few enough to stay in cache, enough to read a column quickly."""
+
 
 class Products(NamedTuple):
     """Kernels for products of floats, or of words of two bfloat16."""
@@ -35,7 +38,8 @@ def emit(module: ir.Module, shape: Shape) -> list[Products]:
     adds one row everywhere. `product_bf16` takes a contiguous A `(m, k)` and rounds it into the buffer `words`. Sums
     are float32.
 
-    `pack`: copies columns `panel` at a time, padded with zeros; in bfloat16, a word holds two rows.
+    `pack`: copies columns `panel` at a time, padded with zeros; in bfloat16, a word holds two rows. Neighbours in a
+    column of B are `b_row` elements apart, in a row `b_column`.
 
     `gradient`: adds X^T B to C: x `(n, features)`, B `(n, columns)` packed; `strips` holds x packed in strips of the
     shape's rows.
@@ -173,7 +177,7 @@ def _rounding_product(module: ir.Module, shape: Shape, product: Code) -> Code:
 def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code, suffix: str) -> Code:
     code = Code(module, f"gradient{suffix}", "n features columns *x *strips *packed *c")
     n, features, columns, x, strips, packed, c = code.arg.values()
-    code.call(pack, n, features, x, shape.rows, strips)
+    code.call(pack, n, features, x, features, 1, shape.rows, strips)
     k = code.div(n, 2, up=True) if suffix else n
     a, sums = (strips, k, 1, shape.rows), (c, columns, c, columns)
     code.call(product, shape.rows, features, columns, k, *a, packed, *sums)
@@ -181,36 +185,37 @@ def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code, suffix
 
 
 def _pack(module: ir.Module, shape: Shape, suffix: str) -> Code:
-    code = Code(module, f"pack{suffix}", "rows columns *b panel *packed")
-    (rows, columns, b, panel, packed), select = code.arg.values(), code.b.select
+    names = "rows columns *b b_row b_column panel *packed"
+    code = Code(module, f"pack{suffix}", names)
+    (rows, columns, b, b_row, b_column, panel, packed), select = code.arg.values(), code.b.select
     terms = 2 if suffix else 1  # rows of B per packed row
     height = code.div(rows, terms, up=True)
 
-    def put(v: Lanes, source: Any, last: Any, target: Any) -> None:
-        """Pack elements of a row; in bfloat16 with those of the next, or zeros after an odd last row."""
-        found = v.load(b, source)
-        if suffix:
-            # After the last row, read that row again, not past the end.
-            beside = v.load(b, source, select(last, code.integer(0), columns))
-            found = v.pairs(found, select(last, v.constant(0), beside))
-        v.store(found, packed, target)
+    one, of_right = Lanes(code, 1), code.compare("==", panel, shape.panel)
+    with code.loop(0, height, _PACKED) as k0, code.loop(0, columns, panel) as n0:
+        k1 = code.minimum(code.add(k0, _PACKED), height)
+        here = code.minimum(panel, code.sub(columns, n0))
+        onto = code.mul(n0, height)
 
-    # A few rows at a time, so that each is read contiguously.
-    with code.loop(0, height, shape.panel) as k0:
-        k1 = code.minimum(code.add(k0, shape.panel), height)
-        with code.loop(0, columns, panel) as n0, code.loop(k0, k1) as k:
-            here = code.minimum(panel, code.sub(columns, n0))
-            to = code.add(code.mul(n0, height), code.mul(k, panel))
-            source = code.add(n0, code.mul(terms, k, columns))
-            last = code.compare(">", code.mul(terms, code.add(k, 1)), rows)
-            with code.b.if_else(code.compare("==", here, shape.panel)) as (full, part):
-                with full:
-                    for j in range(0, shape.panel, shape.width):
-                        put(Lanes(code, shape.width), code.add(source, j), last, code.add(to, j))
-                with part:
-                    one = Lanes(code, 1)
-                    with code.loop(0, here) as j:
-                        put(one, code.add(source, j), last, code.add(to, j))
-                    with code.loop(here, panel) as j:
-                        one.store(one.constant(0), packed, to, j)
+        def element(v: Lanes, k: Any, j: Any) -> None:
+            """Pack elements of a row; in bfloat16 with those of the next, or zeros after an odd last row."""
+            row, column = code.mul(terms, k, b_row), code.mul(code.add(n0, j), b_column)
+            found = v.load(b, row, column)
+            if suffix:
+                last = code.compare(">", code.mul(terms, code.add(k, 1)), rows)
+                # After the last row, read that row again, not past the end.
+                beside = v.load(b, row, column, select(last, code.integer(0), b_row))
+                found = v.pairs(found, select(last, v.constant(0), beside))
+            v.store(found, packed, onto, code.mul(k, panel), j)
+
+        with code.b.if_else(code.compare("==", b_column, 1)) as (by_row, by_column):
+            with by_row, code.loop(k0, k1) as k, code.b.if_else(of_right) as (right, left):
+                with right:
+                    code.each(here, shape.width, lambda v, j: element(v, k, j))
+                with left:
+                    code.each(here, 4, lambda v, j: element(v, k, j))
+            with by_column, code.loop(0, here) as j, code.loop(k0, k1) as k:
+                element(one, k, j)
+        with code.loop(k0, k1) as k, code.loop(here, panel) as j:
+            one.store(one.constant(0), packed, onto, code.mul(k, panel), j)
     return code

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from rnntk.cells import Cell
 from rnntk.kernels.native import Floats, Ids, empty, kernels, packing_buffer, zeros
-from rnntk.kernels.product import DEPTH, buffer_size
+from rnntk.kernels.product import DEPTH, HEIGHT, buffer_size
 
 Mask = NDArray[np.uint8]
+
+SMALL = 1 << 18
+"""Floats of a recurrent kernel too large to stay in the L2 cache beside a block of steps."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,10 @@ def forward(
         return found
     if by_symbol:
         _check_ids(ids, len(inputs))
+    block = _steps_per_block(batch, units * width, steps * batch)
     words = max(buffer_size(batch, units), buffer_size(steps * batch, features))
     run(
-        f"{cell.name}_forward", run.tile_rows(batch), steps, batch, units, layer.reverse, steps, features,
+        f"{cell.name}_forward", run.tile_rows(batch), steps, batch, units, layer.reverse, block, features,
         *((None, None, None, inputs, ids) if by_symbol else (inputs, kernel, bias, None, None)),
         mask if mask.ndim == 2 else None, recurrent_kernel, *_padded(biases, 1), gates, recurrent,
         *_padded(states, 2), outputs, empty(batch, width) if cell.apart else None,
@@ -99,7 +103,7 @@ def backward(
     states, saved = others[count : 2 * count], others[2 * count :]
     (steps, batch, units), by_symbol = d_outputs.shape, ids.ndim == 2
     width, features = units * len(cell.gates), 0 if by_symbol else inputs.shape[2]
-    block = max(1, min(steps, DEPTH // max(1, batch)))
+    block = min(max(1, steps), _steps_per_block(batch, units * width, DEPTH))
     # With gates apart, input and recurrent projections have different gradients.
     dz, *du = (empty(block, batch, width) for _ in range(1 + bool(cell.apart)))
     d_kernel, d_recurrent_bias = zeros(units, width), zeros(width)
@@ -120,6 +124,13 @@ def backward(
     d_x = [d_table] if by_symbol else [d_inputs, d_input_kernel, d_input_bias]
     found = [*d_x, d_kernel, d_recurrent_bias if cell.apart else None, *d_states]
     return [gradient for gradient in found if gradient is not None]
+
+
+def _steps_per_block(batch: int, kernel: int, most: int) -> int:
+    """Time steps whose projections or gradients are computed together: of `most` batch rows, or of as many as stay in
+    the L2 cache beside a recurrent kernel that is small enough, given its number of floats.
+    """
+    return max(1, (HEIGHT if kernel < SMALL else most) // max(1, batch))
 
 
 def _padded(arrays: Sequence[Floats], count: int) -> list[Any]:

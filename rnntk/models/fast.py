@@ -37,28 +37,36 @@ def exporting() -> bool:
 class Factor:
     """A weight `(K, N)` as the right factor of products, packed once for all shards and time steps.
 
-    With `bfloat16`, both factors are rounded to it.
+    With `bfloat16`, both factors are rounded to it. Factors in one `Group` are packed in one call.
     """
 
     def __init__(self, matrix: Any, *, bfloat16: bool) -> None:
         self.matrix, self.bfloat16 = tf.convert_to_tensor(matrix), bfloat16
-        self._transposed: tf.Tensor | None = None
+        self.group, self._packed = [self], dict[bool, tf.Tensor]()
 
-    @functools.cached_property
-    def packed(self) -> tf.Tensor:
-        """Packed for `x @ matrix`."""
-        return self._pack(self.matrix)
+    @classmethod
+    def together(cls, *matrices: Any, bfloat16: bool) -> list[Factor]:
+        """Factors that are packed in one call."""
+        factors = [cls(matrix, bfloat16=bfloat16) for matrix in matrices]
+        for factor in factors:
+            factor.group = factors
+        return factors
 
-    def transposed(self, upstream: tf.Tensor) -> tf.Tensor:
-        """Packed for `x @ matrix.T`, only after `upstream` is computed, to reuse the forward pass' memory."""
-        if self._transposed is None:
-            with tf.control_dependencies([upstream]):
-                self._transposed = self._pack(tf.transpose(self.matrix))
-        return self._transposed
-
-    def _pack(self, matrix: tf.Tensor) -> tf.Tensor:
+    def packed(self, after: tf.Tensor | None = None) -> tf.Tensor:
+        """Packed for `x @ matrix`; or for `x @ matrix.T`, only `after` a tensor, to reuse the forward pass' memory."""
+        transposed = after is not None
         pack = functools.partial(native.kernels().packed, bfloat16=self.bfloat16)
-        return _numpy(lambda matrix: [pack(matrix)], [matrix], [[None]])[0]
+
+        def all_packed(*matrices: Any) -> list[Any]:
+            return [pack(m.T if transposed else m) for m in matrices]
+
+        if transposed not in self._packed:
+            with tf.control_dependencies([after] if transposed else []):
+                matrices = [factor.matrix for factor in self.group]
+                found = _numpy(all_packed, matrices, [[None]] * len(matrices))
+            for factor, tensor in zip(self.group, found, strict=True):
+                factor._packed[transposed] = tensor
+        return self._packed[transposed]
 
 
 def _numpy(
@@ -114,7 +122,7 @@ def recurrent(
     if ids is None:
         ids, sequence, with_inputs = tf.zeros([0], tf.int32), x, layer.input_gradient
         trained = [x, weights.kernel.matrix, weights.bias]
-        packed, bias = weights.kernel.packed, weights.bias
+        packed, bias = weights.kernel.packed(), weights.bias
     else:
         ids = sequence = tf.cast(ids, tf.int32)  # the kernels read 32 bits per id
         trained, with_inputs, packed, bias = [x], True, empty, empty
@@ -129,15 +137,15 @@ def recurrent(
         others = operands[len(trained) + 1 :]
         shapes = [*masked, *[[steps and steps + 1, rows, units]] * count]
         shapes += [[steps, rows, width]] * bool(cell.saved) + [[steps, rows, units]] * len(biases)
-        given = [x, ids, mask, packed, bias, kernel.packed, *others]
+        given = [x, ids, mask, packed, bias, kernel.packed(), *others]
         results = _numpy(functools.partial(run.forward, layer), given, shapes)
         saved = results[len(masked) :]
 
         def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
             shapes = [operand.shape for operand in operands][not with_inputs :]
             by_inputs = with_inputs and len(trained) > 1
-            transposed = weights.kernel.transposed(d_outputs) if by_inputs else empty
-            given = [ids, mask, x, transposed, kernel.transposed(d_outputs), d_outputs]
+            transposed = weights.kernel.packed(after=d_outputs) if by_inputs else empty
+            given = [ids, mask, x, transposed, kernel.packed(after=d_outputs), d_outputs]
             given += [*d_final, *saved]
             backward = functools.partial(run.backward, layer)
             found = _once(lambda: _numpy(backward, given, shapes), d_outputs, *d_final, *operands)
@@ -189,12 +197,12 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
     def of_rows(x: Any, matrix: Any, bias: Any) -> Any:
         def gradient(d_c: tf.Tensor) -> Any:
             shapes = [[rows, features], [features, columns], [columns]]
-            given = [d_c, x, kernel.transposed(d_c)]
+            given = [d_c, x, kernel.packed(after=d_c)]
             backward = functools.partial(run.affine_backward, kernel.bfloat16)
             return _once(lambda: _numpy(backward, given, shapes), d_c, x, matrix)
 
         forward = functools.partial(run.affine, kernel.bfloat16)
-        return _numpy(forward, [x, kernel.packed, bias], [[rows, columns]])[0], gradient
+        return _numpy(forward, [x, kernel.packed(), bias], [[rows, columns]])[0], gradient
 
     return of_rows(x, kernel.matrix, bias)
 

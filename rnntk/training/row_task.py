@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -22,7 +21,7 @@ from rnntk.models import fast
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
-from rnntk.training import device, memory, report
+from rnntk.training import device, memory, optimizers, report
 from rnntk.training.loop import Task
 from rnntk.training.step import ClassifierStep, step_seed
 
@@ -88,7 +87,7 @@ class RowTask(Task):
             memory.check(config, self.reading.features, 0, rows, self.reading.steps)
         options = {"seed": config.seed, "precision": config.precision, **self._network}
         self.model = RowClassifier(features=self.reading.features, classes=10, **options)
-        self.optimizer = keras.optimizers.Adam(config.learning_rate)
+        self.optimizer = optimizers.make("adam", config.learning_rate)
         self.optimizer.build(self.model.trainable_variables)
         place = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         log.info(f"{self.model.count_params():,} parameters, on the {place}.")

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding as llvm
 
-from rnntk.cells import LSTM
+from rnntk.cells import CELLS, LSTM, Cell
 from rnntk.kernels import native, run
 from rnntk.kernels.code import Shape
 from rnntk.kernels.native import Kernels
@@ -167,6 +167,48 @@ def test_packing_lays_out_panels(shape: Shape, rows: int, columns: int) -> None:
     padded[:, :columns] = b
     panels = [padded[:, j : j + wide].ravel() for j in range(0, padded.shape[1], wide)]
     np.testing.assert_array_equal(kernels.packed(b), np.concatenate(panels))
+    by_column = np.asfortranarray(b)
+    np.testing.assert_array_equal(kernels.packed(by_column), np.concatenate(panels))
+
+
+@needs_bfloat16
+@given(rows=st.integers(1, 300), columns=sizes)
+@settings(max_examples=25, deadline=None)
+def test_packing_in_bfloat16_reads_any_strides(rows: int, columns: int) -> None:
+    kernels, wide = native.kernels(), floats(np.random.default_rng(rows), rows, 2 * columns)
+    packed = kernels.packed(np.ascontiguousarray(wide[:, ::2]), bfloat16=True)
+    again = kernels.packed(wide[:, ::2], bfloat16=True)
+    np.testing.assert_array_equal(again.view(np.int32), packed.view(np.int32))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", CELLS.values(), ids=list(CELLS))
+def test_blocks_of_steps_change_nothing(
+    cell: Cell, reverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, kernels = np.random.default_rng(0), native.kernels()
+    steps, batch, features, units = 23, 30, 9, 20
+    width = len(cell.gates) * units
+    layer = run.Layer(cell, reverse)
+    ids, mask = np.zeros(0, np.int32), np.zeros(0, np.uint8)
+    x, d_outputs = floats(rng, steps, batch, features), floats(rng, steps, batch, units)
+    kernel, recurrent = floats(rng, features, width), floats(rng, units, width)
+    biases = [floats(rng, width) for _ in range(1 + bool(cell.apart))]
+    states = [floats(rng, batch, units) for _ in cell.states]
+    found = []
+    for small in (0, run.SMALL):  # one block of all steps, and blocks of six
+        monkeypatch.setattr(run, "SMALL", small)
+        packed = kernels.packed(kernel), biases[0], kernels.packed(recurrent), *biases[1:]
+        saved = run.forward(layer, x, ids, mask, *packed, *states)
+        transposed = kernels.packed(kernel.T), kernels.packed(recurrent.T)
+        gradients = run.backward(layer, ids, mask, x, *transposed, d_outputs, *states, *saved)
+        found.append((saved, gradients))
+    (whole, exact), (blocks, summed) = found
+    for a, b in zip(whole, blocks, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(exact, summed, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    assert run._steps_per_block(batch, units * width, steps * batch) == 6
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
