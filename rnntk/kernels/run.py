@@ -144,24 +144,3 @@ def _check_ids(ids: Ids, symbols: int) -> None:
         raise ValueError(
             f"The ids are from {ids.min()} to {ids.max()}; they must be from 0 to {symbols - 1}."
         )
-
-
-def affine(bfloat16: bool, x: Floats, packed: Floats, bias: Floats) -> list[Floats]:
-    """`x @ kernel + bias`: x `(N, F)`, bias `(G,)`."""
-    c = empty(len(x), len(bias))
-    kernels().product(x, packed, bias, c, bfloat16=bfloat16)
-    return [c]
-
-
-def affine_backward(bfloat16: bool, d_c: Floats, x: Floats, transposed: Floats) -> list[Floats]:
-    """The gradients of `affine`: of x `(N, F)`, the kernel `(F, G)` and the bias `(G,)`."""
-    (features, columns), run = (x.shape[1], d_c.shape[1]), kernels()
-    dx, d_kernel, d_bias = empty(*x.shape), zeros(features, columns), zeros(columns)
-    no_bias = zeros(features)
-    for start in range(0, len(x), DEPTH):
-        part = slice(start, start + DEPTH)
-        run.product(d_c[part], transposed, no_bias, dx[part], bfloat16=bfloat16)
-        packed = run.packed(d_c[part], bfloat16=bfloat16)
-        run.add_weight_gradient(x[part], packed, d_kernel, bfloat16=bfloat16)
-        d_bias += d_c[part].sum(0)
-    return [dx, d_kernel, d_bias]

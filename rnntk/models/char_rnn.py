@@ -26,7 +26,6 @@ class StepWeights(NamedTuple):
     )  # by symbol: embeddings `(V, E)`, or if `projected` the first layer's projections of them
     projected: bool
     layers: list[fast.Weights]
-    output: fast.Factor
 
 
 @keras.saving.register_keras_serializable("rnntk")
@@ -49,9 +48,8 @@ class CharRNN(KeywordsChecked, keras.Model):
         gru_reset: apply a GRU's reset gate "after" the recurrent product (cuDNN's form, bias `(2, 3H)`) or "before" it
             (Cho et al., 2014; bias `(3H,)`). Other cells ignore it.
         layer_norm: normalise each recurrent layer's outputs before dropout, but not its states (`rnntk.layer_norm`).
-        precision: "float32", or "bfloat16" products on a GPU or a CPU with AVX512-BF16. On a CPU everything else stays
-            float32; on a GPU the recurrent layers compute in bfloat16, weights and output layer stay float32. Not
-            available with `gru_reset` "before".
+        precision: "float32", or "bfloat16" recurrent layers on a GPU, or on a CPU with AVX512-BF16 their products only;
+            weights and output layer stay float32. Not available with `gru_reset` "before".
 
     Raises:
         UsageError: an argument is out of range.
@@ -151,11 +149,7 @@ class CharRNN(KeywordsChecked, keras.Model):
         """
         weights = self.step_weights(ids)
         features, after = self._features(ids, states, weights, training, seed, first_row)
-        if weights.path != "keras" and self.precision == "bfloat16":
-            shape = [*tf.unstack(tf.shape(features)[:2]), self.vocabulary_size]
-            logits = tf.reshape(self._logits(features, weights), shape)
-        else:
-            logits = self.output_layer(features)  # the same sums as `_logits`, on all cores
+        logits = self.output_layer(features)
         return logits if weights.path == "keras" else tf.transpose(logits, [1, 0, 2]), after
 
     def nats(
@@ -178,21 +172,14 @@ class CharRNN(KeywordsChecked, keras.Model):
         weights = weights or self.step_weights(ids)
         features, after = self._features(ids, states, weights, **dropout)
         targets = tf.cast(targets, _ID_TYPES[weights.path])
-        if weights.path == "keras":
-            logits = self.output_layer(features)
-        else:
-            targets = tf.reshape(tf.transpose(targets), [-1])
-            logits = self._logits(features, weights)
+        if weights.path != "keras":
+            targets = tf.transpose(targets)
+        # One product of matrices; Keras' layer multiplies each time step on its own.
+        rows = tf.reshape(features, [-1, self.units])
+        logits = rows @ self.output_layer.kernel + self.output_layer.bias
+        targets = tf.reshape(targets, [-1])
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
         return tf.reduce_sum(losses), after
-
-    def _logits(self, features: tf.Tensor, weights: StepWeights) -> tf.Tensor:
-        """Logits `(T * B, V)` of time-major features."""
-        rows = tf.reshape(features, [-1, self.units])
-        bias = tf.convert_to_tensor(self.output_layer.bias)
-        if weights.path == "cudnn":
-            return rows @ weights.output.matrix + bias
-        return fast.affine(rows, weights.output, bias)
 
     def step_weights(self, ids: tf.Tensor) -> StepWeights:
         """Prepare the weights once for all shards of a step, given the ids of the whole batch, `(B, T)`.
@@ -207,9 +194,8 @@ class CharRNN(KeywordsChecked, keras.Model):
         positions = tf.TensorShape(ids.shape).num_elements()
         projected = path == "kernels" and (positions is None or self.vocabulary_size < positions)
         if projected:
-            rows = fast.affine(rows, layers[0].kernel, layers[0].bias)
-        output = fast.Factor(self.output_layer.kernel, bfloat16=self.precision == "bfloat16")
-        return StepWeights(path, rows, projected, layers, output)
+            rows = rows @ layers[0].kernel.matrix + layers[0].bias
+        return StepWeights(path, rows, projected, layers)
 
     def _features(
         self,

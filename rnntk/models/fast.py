@@ -35,38 +35,33 @@ def exporting() -> bool:
 
 
 class Factor:
-    """A weight `(K, N)` as the right factor of products, packed once for all shards and time steps.
-
-    With `bfloat16`, both factors are rounded to it. Factors in one `Group` are packed in one call.
-    """
+    """A weight `(K, N)` as the right factor of products; with `bfloat16`, these round both factors to it."""
 
     def __init__(self, matrix: Any, *, bfloat16: bool) -> None:
         self.matrix, self.bfloat16 = tf.convert_to_tensor(matrix), bfloat16
-        self.group, self._packed = [self], dict[bool, tf.Tensor]()
+        self.made: dict[bool, tf.Tensor] = {}  # see `packed`
 
-    @classmethod
-    def together(cls, *matrices: Any, bfloat16: bool) -> list[Factor]:
-        """Factors that are packed in one call."""
-        factors = [cls(matrix, bfloat16=bfloat16) for matrix in matrices]
-        for factor in factors:
-            factor.group = factors
-        return factors
 
-    def packed(self, after: tf.Tensor | None = None) -> tf.Tensor:
-        """Packed for `x @ matrix`; or for `x @ matrix.T`, only `after` a tensor, to reuse the forward pass' memory."""
-        transposed = after is not None
-        pack = functools.partial(native.kernels().packed, bfloat16=self.bfloat16)
+def packed(factors: Sequence[Factor], after: tf.Tensor | None = None) -> list[tf.Tensor]:
+    """Factors packed for `x @ matrix`, once for all shards and time steps.
 
-        def all_packed(*matrices: Any) -> list[Any]:
-            return [pack(m.T if transposed else m) for m in matrices]
+    With `after`, for `x @ matrix.T` and only when that is computed, to reuse the forward pass' memory.
+    """
+    transposed = after is not None
+    missing = [factor for factor in factors if transposed not in factor.made]
 
-        if transposed not in self._packed:
-            with tf.control_dependencies([after] if transposed else []):
-                matrices = [factor.matrix for factor in self.group]
-                found = _numpy(all_packed, matrices, [[None]] * len(matrices))
-            for factor, tensor in zip(self.group, found, strict=True):
-                factor._packed[transposed] = tensor
-        return self._packed[transposed]
+    def pack(*matrices: Any) -> list[Any]:
+        pairs = zip(matrices, missing, strict=True)
+        return [
+            native.kernels().packed(m.T if transposed else m, bfloat16=f.bfloat16) for m, f in pairs
+        ]
+
+    if missing:
+        with tf.control_dependencies([after] if transposed else []):
+            found = _numpy(pack, [factor.matrix for factor in missing], [[None]] * len(missing))
+        for factor, tensor in zip(missing, found, strict=True):
+            factor.made[transposed] = tensor
+    return [factor.made[transposed] for factor in factors]
 
 
 def _numpy(
@@ -118,15 +113,16 @@ def recurrent(
     Raises:
         ValueError: a state has the wrong shape, or there are no batch rows.
     """
-    empty, kernel, cell = tf.zeros([0]), weights.recurrent_kernel, layer.cell
+    empty, recurrent, cell = tf.zeros([0]), weights.recurrent_kernel, layer.cell
     if ids is None:
         ids, sequence, with_inputs = tf.zeros([0], tf.int32), x, layer.input_gradient
-        trained = [x, weights.kernel.matrix, weights.bias]
-        packed, bias = weights.kernel.packed(), weights.bias
+        trained, bias = [x, weights.kernel.matrix, weights.bias], weights.bias
+        kernel, recurrent_kernel = packed([weights.kernel, recurrent])
     else:
         ids = sequence = tf.cast(ids, tf.int32)  # the kernels read 32 bits per id
-        trained, with_inputs, packed, bias = [x], True, empty, empty
-    (steps, rows), (units, width) = sequence.shape[:2], kernel.matrix.shape
+        trained, with_inputs, bias = [x], True, empty
+        kernel, recurrent_kernel = empty, *packed([recurrent])
+    (steps, rows), (units, width) = sequence.shape[:2], recurrent.matrix.shape
     count = len(cell.states)
     biases = [] if weights.recurrent_bias is None else [weights.recurrent_bias]
     masked = [] if mask is None else [[steps, rows, units]]
@@ -137,15 +133,16 @@ def recurrent(
         others = operands[len(trained) + 1 :]
         shapes = [*masked, *[[steps and steps + 1, rows, units]] * count]
         shapes += [[steps, rows, width]] * bool(cell.saved) + [[steps, rows, units]] * len(biases)
-        given = [x, ids, mask, packed, bias, kernel.packed(), *others]
+        given = [x, ids, mask, kernel, bias, recurrent_kernel, *others]
         results = _numpy(functools.partial(run.forward, layer), given, shapes)
         saved = results[len(masked) :]
 
         def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
             shapes = [operand.shape for operand in operands][not with_inputs :]
             by_inputs = with_inputs and len(trained) > 1
-            transposed = weights.kernel.packed(after=d_outputs) if by_inputs else empty
-            given = [ids, mask, x, transposed, kernel.packed(after=d_outputs), d_outputs]
+            factors = [weights.kernel, recurrent] if by_inputs else [recurrent]
+            *transposed, recurrent_transposed = packed(factors, after=d_outputs)
+            given = [ids, mask, x, *(transposed or [empty]), recurrent_transposed, d_outputs]
             given += [*d_final, *saved]
             backward = functools.partial(run.backward, layer)
             found = _once(lambda: _numpy(backward, given, shapes), d_outputs, *d_final, *operands)
@@ -155,7 +152,7 @@ def recurrent(
         return (results[0] if masked else outputs, *(s[last] for s in saved[:count])), gradient
 
     states = [_for_rows(state, sequence, units) for state in states]
-    outputs, *final = over_time(*trained, kernel.matrix, *biases, *states)
+    outputs, *final = over_time(*trained, recurrent.matrix, *biases, *states)
     return outputs, final
 
 
@@ -186,25 +183,6 @@ def _once(backward: Callable[[], list[tf.Tensor]], *inputs: tf.Tensor) -> list[t
         return backward(), second
 
     return _as_list(gradients(*inputs))
-
-
-def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
-    """`x @ kernel + bias` for rows `(N, F)`, on the calling thread only."""
-    rows, features = x.shape
-    columns = kernel.matrix.shape[1]
-
-    @tf.custom_gradient
-    def of_rows(x: Any, matrix: Any, bias: Any) -> Any:
-        def gradient(d_c: tf.Tensor) -> Any:
-            shapes = [[rows, features], [features, columns], [columns]]
-            given = [d_c, x, kernel.packed(after=d_c)]
-            backward = functools.partial(run.affine_backward, kernel.bfloat16)
-            return _once(lambda: _numpy(backward, given, shapes), d_c, x, matrix)
-
-        forward = functools.partial(run.affine, kernel.bfloat16)
-        return _numpy(forward, [x, kernel.packed(), bias], [[rows, columns]])[0], gradient
-
-    return of_rows(x, kernel.matrix, bias)
 
 
 def standardize(x: tf.Tensor) -> tf.Tensor:

