@@ -20,7 +20,7 @@ import numpy as np
 
 from rnntk.cells import LSTM
 from rnntk.kernels import native, run
-from rnntk.kernels.product import DEPTH
+from rnntk.kernels.product import DEPTH, buffer_size
 
 SHAPES = [(200, 25, 128), (100, 5, 512), (50, 25, 512)]
 ROUNDS = 15
@@ -47,13 +47,20 @@ def cases(
     none, no_ids = np.zeros(0, np.uint8), np.zeros(0, np.int32)
     saved = run.forward(layer, x, no_ids, none, packed, bias, packed, *states)
     flat, dz, onto = x.reshape(-1, units), floats(steps * rows, gates), floats(units, gates)
-    out = native.empty(steps * rows, gates)
+    out, suffix = native.empty(steps * rows, gates), "_bf16" if bfloat16 else ""
+    words = native.empty(buffer_size(steps * rows, units))
+    strips = native.packing_buffer(DEPTH, units, kernels.shape.rows)
+
+    def product() -> None:
+        left = (flat, words) if bfloat16 else (flat, units, units, 1)
+        sizes = kernels.tile_rows(steps * rows), steps * rows, gates, units
+        kernels(f"product{suffix}", *sizes, *left, packed, bias, 0, out, gates)
 
     def gradient() -> None:
         for start in range(0, steps * rows, DEPTH):
-            part = slice(start, start + DEPTH)
-            again = kernels.packed(dz[part], bfloat16=bfloat16)
-            kernels.add_weight_gradient(flat[part], again, onto, bfloat16=bfloat16)
+            part = flat[start : start + DEPTH]
+            again = kernels.packed(dz[start : start + DEPTH], bfloat16=bfloat16)
+            kernels(f"gradient{suffix}", len(part), units, gates, part, strips, again, onto)
 
     return {
         "forward": (2, lambda: run.forward(layer, x, no_ids, none, packed, bias, packed, *states)),
@@ -63,7 +70,7 @@ def cases(
                 layer, no_ids, none, x, transposed, transposed, d_outputs, *states, *saved
             ),
         ),
-        "one product": (1, lambda: kernels.product(flat, packed, bias, out, bfloat16=bfloat16)),
+        "one product": (1, product),
         "one weight gradient": (1, gradient),
         "NumPy: one product in float32": (1, lambda: np.dot(flat, kernel, out)),
     }

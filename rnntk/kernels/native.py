@@ -100,27 +100,10 @@ class Kernels:
         self("pack_bf16" if bfloat16 else "pack", rows, columns, b, *steps, panel, found)
         return found
 
-    def product(
-        self, a: Floats, packed: Floats, bias: Floats, c: Floats, *, bfloat16: bool = False
-    ) -> None:
-        """Set `c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed (in the same precision), bias `(N,)`, c `(M, N)`."""
+    def product(self, a: Floats, packed: Floats, bias: Floats, c: Floats) -> None:
+        """Set `c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`."""
         (m, k), n = a.shape, c.shape[1]
-        left: tuple[Operand, ...] = (a, k, k, 1)
-        if bfloat16:
-            from rnntk.kernels.product import buffer_size  # see `_compile`
-
-            left = a, empty(buffer_size(m, k))
-        name = "product_bf16" if bfloat16 else "product"
-        self(name, self.tile_rows(m), m, n, k, *left, packed, bias, 0, c, n)
-
-    def add_weight_gradient(
-        self, x: Floats, packed: Floats, onto: Floats, *, bfloat16: bool = False
-    ) -> None:
-        """Add `x.T @ dz` to `onto`: x `(N, F)`, dz `(N, G)` packed, onto `(F, G)`."""
-        n, features = x.shape
-        strips = packing_buffer(-(-n // 2) if bfloat16 else n, features, self.shape.rows)
-        name = "gradient_bf16" if bfloat16 else "gradient"
-        self(name, n, features, onto.shape[1], x, strips, packed, onto)
+        self("product", self.tile_rows(m), m, n, k, a, k, k, 1, packed, bias, 0, c, n)
 
 
 def cached(cache: Path | None, facts: Sequence[str], make: Callable[[], bytes]) -> bytes:

@@ -20,6 +20,7 @@ from rnntk.cells import CELLS, LSTM, Cell
 from rnntk.kernels import native, run
 from rnntk.kernels.code import Shape
 from rnntk.kernels.native import Kernels
+from rnntk.kernels.product import buffer_size
 from rnntk.layer_norm import standardized
 
 SHAPES = [Shape(4, 6), Shape(4, 12), Shape(8, 6), Shape(16, 12)]
@@ -36,6 +37,14 @@ def floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 sizes = st.integers(1, 70)
+
+
+def add_gradient(kernels: Kernels, x: np.ndarray, dz: np.ndarray, onto: np.ndarray) -> None:
+    """Add `x.T @ dz`, in bfloat16 if the kernels have it."""
+    suffix, (n, features) = "_bf16" if kernels.shape.bfloat16 else "", x.shape
+    packed = kernels.packed(dz, bfloat16=bool(suffix))
+    strips = native.packing_buffer(n, features, kernels.shape.rows)
+    kernels(f"gradient{suffix}", n, features, dz.shape[1], x, strips, packed, onto)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -57,7 +66,7 @@ def test_a_weight_gradient_is_added(shape: Shape, n: int, f: int, g: int, seed: 
     kernels, rng = compiled(shape), np.random.default_rng(seed)
     x, dz, onto = floats(rng, n, f), floats(rng, n, g), floats(rng, f, g)
     exact = onto + x.astype(np.float64).T @ dz
-    kernels.add_weight_gradient(x, kernels.packed(dz), onto)
+    add_gradient(kernels, x, dz, onto)
     np.testing.assert_allclose(onto, exact, atol=1e-6 * n + 1e-5)
 
 
@@ -81,7 +90,8 @@ def test_a_bfloat16_product_rounds_its_factors(m: int, k: int, n: int, seed: int
     a, b, bias = floats(rng, m, k), floats(rng, k, n), floats(rng, n)
     c, exact = native.empty(m, n), rounded(a).astype(np.float64) @ rounded(b) + bias
     c.fill(np.nan)
-    kernels.product(a, kernels.packed(b, bfloat16=True), bias, c, bfloat16=True)
+    packed, words = kernels.packed(b, bfloat16=True), native.empty(buffer_size(m, k))
+    kernels("product_bf16", kernels.tile_rows(m), m, n, k, a, words, packed, bias, 0, c, n)
     np.testing.assert_allclose(c, exact, atol=1e-6 * k + 1e-5)
 
 
@@ -92,7 +102,7 @@ def test_a_bfloat16_weight_gradient_rounds_its_factors(n: int, f: int, g: int, s
     kernels, rng = native.kernels(), np.random.default_rng(seed)
     x, dz, onto = floats(rng, n, f), floats(rng, n, g), floats(rng, f, g)
     exact = onto + rounded(x).astype(np.float64).T @ rounded(dz)
-    kernels.add_weight_gradient(x, kernels.packed(dz, bfloat16=True), onto, bfloat16=True)
+    add_gradient(kernels, x, dz, onto)
     np.testing.assert_allclose(onto, exact, atol=1e-6 * n + 1e-5)
 
 
