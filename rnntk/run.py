@@ -138,7 +138,7 @@ class Run:
         if text is not None:
             kind = type(text).__name__
             raise UsageError(f"`text` must be text, got a {kind}. Read a file with `read_text`.")
-        from rnntk.decoding import splits
+        from rnntk.storage import splits
 
         try:
             _, start, end = splits.split_range(self.folder, None)

@@ -28,9 +28,9 @@ from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError, check_parent
 
 if TYPE_CHECKING:
-    from rnntk.decoding.baselines import Baselines
     from rnntk.decoding.evaluate import Evaluation
     from rnntk.decoding.language_model import LanguageModel
+    from rnntk.evaluation.baselines import Baselines
 
 # Settings of the run, used for any text.
 FIXED = (
@@ -144,7 +144,8 @@ def _measure(
     console: Console, model: LanguageModel, args: Args
 ) -> tuple[str, Evaluation, Baselines | None, dict[str, Any] | None]:
     """Name of the text, and the model's evaluation, baselines and novelty on it."""
-    from rnntk.decoding import baselines, novelty, splits
+    from rnntk.evaluation import baselines, novelty
+    from rnntk.storage import splits
     from rnntk.text import corpus
 
     parts = model.run.record["corpus"].get("split")
@@ -187,7 +188,7 @@ def _dynamic(
     console: Console, model: LanguageModel, args: Args, name: str, evaluation: Evaluation
 ) -> dict[str, Any] | None:
     """Measure the model while it adapts to the text; returns its entry in the JSON, None if it diverged."""
-    from rnntk.decoding import splits
+    from rnntk.storage import splits
     from rnntk.training import device
 
     device.ready("cpu", None)

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from rnntk.config import SampleConfig
-from rnntk.decoding import splits
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.decoding.reference import States
 from rnntk.errors import RnntkError, RunError, UsageError
+from rnntk.storage import splits
 from rnntk.text.prepared import Prepared
 
 _PATIENCE = 2000  # tries without a new line

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk.decoding import splits
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import RnntkError, UsageError
 from rnntk.play import pages
 from rnntk.play.models import Models
 from rnntk.play.own_text import opening
 from rnntk.play.reading import QUANTITIES
-from rnntk.storage import folder
+from rnntk.storage import folder, splits
 from rnntk.storage.checkpoint import Checkpoint
 from rnntk.storage.folder import RunFolder
 from rnntk.text import preprocessors

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from rnntk import stored
 from rnntk.cache import cache_dir
-from rnntk.decoding import baselines, splits
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import RnntkError
+from rnntk.evaluation import baselines
 from rnntk.files import json_text, write_json
 from rnntk.play import reading
 from rnntk.play.models import Models
+from rnntk.storage import splits
 
 log = logging.getLogger(__name__)
 

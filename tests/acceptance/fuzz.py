@@ -145,8 +145,7 @@ class Run(Files):
 
     def read(self, rng: Random) -> None:
         self.list()
-        from rnntk.decoding import splits
-        from rnntk.storage import folder, listing
+        from rnntk.storage import folder, listing, splits
         from rnntk.training import character
 
         actions: list[Callable[[Any], object]] = [

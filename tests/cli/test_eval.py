@@ -387,7 +387,7 @@ def test_tensorflow_is_not_needed() -> None:
     import sys
 
     code = (
-        "import sys, rnntk.cli.eval, rnntk.play.report, rnntk.decoding.baselines, rnntk.decoding.splits\n"
+        "import sys, rnntk.cli.eval, rnntk.play.report, rnntk.evaluation.baselines, rnntk.storage.splits\n"
         "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

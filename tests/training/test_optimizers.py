@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rnntk.config import TrainConfig
-from rnntk.decoding import splits
 from rnntk.decoding.language_model import LanguageModel
+from rnntk.storage import splits
 from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 from rnntk.training import character, optimizers

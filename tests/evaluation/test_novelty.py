@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnntk.decoding import novelty
+from rnntk.evaluation import novelty
 
 
 def slow(text: list[int], n: int, trained: list[int]) -> float:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnntk.decoding.baselines import measure, ngram_nats, xz_bits
 from rnntk.decoding.decoder import Decoder
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import DataError
+from rnntk.evaluation.baselines import measure, ngram_nats, xz_bits
 from rnntk.text.preprocessors import Plain
 from rnntk.text.vocabulary import Vocabulary
 

@@ -1,0 +1,1 @@
+"""Yardsticks for a model's figures on a text: n-grams, xz and copies of the training text."""
