@@ -239,6 +239,25 @@ def naming_arguments(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
+def listed(words: Sequence[str], most: int = 20) -> str:
+    """The first words, and how many more there are.
+
+    >>> listed("abcd", 3)
+    'a, b, c and 1 more'
+    """
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
+
+
+def named(characters: Iterable[str]) -> list[str]:
+    """Characters with their code points.
+
+    >>> named("a")
+    ["'a' (U+0061)"]
+    """
+    return [f"{c!r} (U+{ord(c):04X})" for c in characters]
+
+
 def quoted(*words: str) -> str:
     """Join the words of a command, quoted for the shell, on Windows for cmd.exe."""
     if os.name != "nt":

@@ -28,9 +28,12 @@ from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError, check_parent
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from rnntk.decoding.evaluate import Evaluation
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.evaluation.baselines import Baselines
+    from rnntk.storage.folder import RunFolder
 
 # Settings of the run, used for any text.
 FIXED = (
@@ -188,31 +191,16 @@ def _dynamic(
     console: Console, model: LanguageModel, args: Args, name: str, evaluation: Evaluation
 ) -> dict[str, Any] | None:
     """Measure the model while it adapts to the text; returns its entry in the JSON, None if it diverged."""
-    from rnntk.storage import splits
     from rnntk.training import device
 
     device.ready("cpu", None)
     from rnntk.training import dynamic
 
-    record, rate = model.run.record, args.dynamic_rate
     weights = model.run.checkpoint(str(model.step)).weights()
-    chosen = "given"
-    if rate is None:
-        first, end = record["corpus"].get("split", {}).get("val", (0, 0))
-        if name != "val" and end - first > dynamic.WINDOW:
-            console.note("Choosing the learning rate on the validation text.")
-            try:
-                prepared = splits.training_text(model.run, data_dir=args.data_dir)
-            except RnntkError as error:
-                console.note(f"It stays {dynamic.RATE:g}: {error}")
-            else:
-                rate = dynamic.best_rate(record["model"], weights, prepared.ids[first:end])
-                chosen = "the best on the validation text"
-        if rate is None:
-            rate, chosen = dynamic.RATE, "the default"
+    rate, chosen = _dynamic_rate(console, model.run, args, name, weights)
     ids = model.vocabulary.encode(evaluation.symbols)
     with progress_bar(console, "adapting", " symbols") as bar:
-        nats = dynamic.loss(record["model"], weights, ids, rate, progress=bar)
+        nats = dynamic.loss(model.run.record["model"], weights, ids, rate, progress=bar)
     if not math.isfinite(nats):
         log.warning(
             f"Warning: dynamic evaluation diverged with learning rate {rate:g}. Lower --dynamic-rate."
@@ -220,6 +208,28 @@ def _dynamic(
         return None
     bits = nats / evaluation.loss * evaluation.bits_per_character
     return {"nats_per_symbol": nats, "bits_per_character": bits, "rate": rate, "chosen": chosen}
+
+
+def _dynamic_rate(
+    console: Console, run: RunFolder, args: Args, name: str, weights: dict[str, np.ndarray]
+) -> tuple[float, str]:
+    """The learning rate of dynamic evaluation on the text `name`, and how it was chosen."""
+    from rnntk.storage import splits
+    from rnntk.training import dynamic
+
+    if args.dynamic_rate is not None:
+        return args.dynamic_rate, "given"
+    first, end = run.record["corpus"].get("split", {}).get("val", (0, 0))
+    if name != "val" and end - first > dynamic.WINDOW:
+        console.note("Choosing the learning rate on the validation text.")
+        try:
+            ids = splits.training_text(run, data_dir=args.data_dir).ids[first:end]
+        except RnntkError as error:
+            console.note(f"It stays {dynamic.RATE:g}: {error}")
+        else:
+            best = dynamic.best_rate(run.record["model"], weights, ids)
+            return best, "the best on the validation text"
+    return dynamic.RATE, "the default"
 
 
 def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evaluation) -> None:

@@ -19,7 +19,7 @@ from rnntk.decoding.evaluate import Evaluation
 from rnntk.decoding.generate import Piece, TextStream
 from rnntk.decoding.reference import States
 from rnntk.decoding.strategies import pipeline
-from rnntk.errors import DataError, RunError, UsageError
+from rnntk.errors import DataError, RunError, UsageError, listed, named
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import PROGRESS, WEIGHTS, Progress
 from rnntk.storage.folder import RunFolder
@@ -153,7 +153,7 @@ class LanguageModel:
         unknown = self._unknown(text)
         if unknown and on_unknown == "error":
             raise error(
-                f"The {name} has characters unknown to the model: {_listed(unknown)}. Change them, or set "
+                f"The {name} has characters unknown to the model: {listed(named(unknown))}. Change them, or set "
                 '`on_unknown="skip"`.'
             )
         counts = Counter(text) if unknown else {}
@@ -244,7 +244,7 @@ class LanguageModel:
         unknown = self.vocabulary.unknown(stop) if symbols else self._unknown(stop, strict=True)
         if unknown:
             raise UsageError(
-                f"`stop` has characters unknown to the model: {_listed(unknown)}. Change them."
+                f"`stop` has characters unknown to the model: {listed(named(unknown))}. Change them."
             )
         return stop or None
 
@@ -325,11 +325,6 @@ class LanguageModel:
         characters = len(text) if characters is None else characters
         left_out = sum(found.skipped.values())
         return Evaluation(text, symbols, nats, by_character, characters, left_out)
-
-
-def _listed(characters: list[str]) -> str:
-    shown = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in characters[:20])
-    return shown + (f" and {len(characters) - 20} more" if len(characters) > 20 else "")
 
 
 def _preprocessor(run: RunFolder) -> Preprocessor:

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from rnntk.config import ModelConfig, TrainConfig
 from rnntk.decoding.decoder import Decoder
-from rnntk.errors import DataError, RunError, TrainingError, UsageError
+from rnntk.errors import DataError, RunError, TrainingError, UsageError, listed
 from rnntk.exchange.network import PlainNetwork
 from rnntk.files import temporary_folder
 from rnntk.storage import checkpoint, folder
@@ -83,12 +83,10 @@ def convert(
     try:
         return _convert(variables, forget_bias)
     except (ValueError, RunError) as error:
-        names = sorted(variables)
-        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         raise RunError(
             f"{prefix} cannot be imported: {str(error).rstrip('.')}. Needed: "
             "embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, softmax. Found: "
-            f"{', '.join(names[:12])}{more}."
+            f"{listed(sorted(variables), 12)}."
         ) from error
 
 
@@ -223,9 +221,7 @@ def import_run(
     chosen = preprocessors.get(preprocessor or guess)
     foreign = preprocessors.foreign(chosen, vocabulary.symbols) if preprocessor else ""
     if foreign:
-        shown = " ".join(map(repr, foreign[:5])) + (
-            f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
-        )
+        shown = listed([*map(repr, foreign)], 5)
         raise UsageError(
             f"`preprocessor` {chosen.name} cannot make {len(foreign)} of the vocabulary's "
             f"{len(vocabulary)} symbols: {shown}. Leave it out, or choose another."

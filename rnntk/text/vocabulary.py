@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk import __version__, stored
-from rnntk.errors import DataError, RunError
+from rnntk.errors import DataError, RunError, listed, named
 from rnntk.installation import upgrade_advice
 
 FORMAT_VERSION = 1
@@ -114,10 +114,8 @@ class Vocabulary:
         codes = np.minimum(code_points(symbols), np.uint32(len(self._table) - 1))
         ids = self._table[codes]
         if ids.size and ids.min() < 0:
-            missing = self.unknown(symbols)
-            shown = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in missing[:10])
-            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-            raise DataError(f"Not in the vocabulary of {len(self)} symbols: {shown}{more}.")
+            missing = listed(named(self.unknown(symbols)))
+            raise DataError(f"Not in the vocabulary of {len(self)} symbols: {missing}.")
         return ids.astype(self.dtype)
 
     def decode(self, ids: Iterable[int] | NDArray[np.integer]) -> str:

@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 
-from rnntk.errors import RunError
+from rnntk.errors import RunError, listed
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
 from rnntk.storage.folder import RunFolder
@@ -67,12 +67,7 @@ def take_weights(
     log.info(
         f"Weights of {run.path} at step {saved.progress.step:,}: "
         f"{len(both)} of {len(vocabulary)} symbols match"
-        + (f"; new: {_listed(new)}" if new else "")
-        + (f"; dropped: {_listed(gone)}" if gone else "")
+        + (f"; new: {listed([*map(repr, new)])}" if new else "")
+        + (f"; dropped: {listed([*map(repr, gone)])}" if gone else "")
         + "."
     )
-
-
-def _listed(symbols: list[str]) -> str:
-    shown = " ".join(repr(s) for s in symbols[:20])
-    return shown + (f" and {len(symbols) - 20} more" if len(symbols) > 20 else "")

@@ -293,7 +293,8 @@ def test_interactive_takes_a_first_prompt_and_a_length(rnntk, trained: Path) -> 
 
 def test_ctrl_c_ends_quietly(trained: Path) -> None:
     args = [sys.executable, "-m", "rnntk", "sample", str(trained), "--length", "100000000", "-q"]
-    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # Unbuffered, since `communicate` would not see what a buffer has read.
+    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     assert process.stdout is not None
     process.stdout.read(100)
     process.send_signal(signal.SIGINT)

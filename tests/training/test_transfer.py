@@ -56,7 +56,7 @@ def test_weights_follow_their_symbols(
     for name in old:
         if name.startswith("rnn_"):
             np.testing.assert_array_equal(new[name], old[name])
-    assert "3 of 5 symbols match; new: 'x' 'y'; dropped: 'd'" in caplog.text
+    assert "3 of 5 symbols match; new: 'x', 'y'; dropped: 'd'" in caplog.text
 
 
 def test_a_step_can_be_chosen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
