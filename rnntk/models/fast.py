@@ -113,16 +113,17 @@ def recurrent(
     Raises:
         ValueError: a state has the wrong shape, or there are no batch rows.
     """
-    empty, recurrent, cell = tf.zeros([0]), weights.recurrent_kernel, layer.cell
+    empty, cell = tf.zeros([0]), layer.cell
     if ids is None:
         ids, sequence, with_inputs = tf.zeros([0], tf.int32), x, layer.input_gradient
         trained, bias = [x, weights.kernel.matrix, weights.bias], weights.bias
-        kernel, recurrent_kernel = packed([weights.kernel, recurrent])
+        kernel, recurrent_kernel = packed([weights.kernel, weights.recurrent_kernel])
     else:
         ids = sequence = tf.cast(ids, tf.int32)  # the kernels read 32 bits per id
         trained, with_inputs, bias = [x], True, empty
-        kernel, recurrent_kernel = empty, *packed([recurrent])
-    (steps, rows), (units, width) = sequence.shape[:2], recurrent.matrix.shape
+        kernel, recurrent_kernel = empty, *packed([weights.recurrent_kernel])
+    matrix = weights.recurrent_kernel.matrix
+    (steps, rows), (units, width) = sequence.shape[:2], matrix.shape
     count = len(cell.states)
     biases = [] if weights.recurrent_bias is None else [weights.recurrent_bias]
     masked = [] if mask is None else [[steps, rows, units]]
@@ -140,10 +141,9 @@ def recurrent(
         def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
             shapes = [operand.shape for operand in operands][not with_inputs :]
             by_inputs = with_inputs and len(trained) > 1
-            factors = [weights.kernel, recurrent] if by_inputs else [recurrent]
-            *transposed, recurrent_transposed = packed(factors, after=d_outputs)
-            given = [ids, mask, x, *(transposed or [empty]), recurrent_transposed, d_outputs]
-            given += [*d_final, *saved]
+            factors = [weights.kernel, weights.recurrent_kernel][not by_inputs :]
+            transposed = [empty] * (not by_inputs) + packed(factors, after=d_outputs)
+            given = [ids, mask, x, *transposed, d_outputs, *d_final, *saved]
             backward = functools.partial(run.backward, layer)
             found = _once(lambda: _numpy(backward, given, shapes), d_outputs, *d_final, *operands)
             return found if with_inputs else [None, *found]
@@ -152,7 +152,7 @@ def recurrent(
         return (results[0] if masked else outputs, *(s[last] for s in saved[:count])), gradient
 
     states = [_for_rows(state, sequence, units) for state in states]
-    outputs, *final = over_time(*trained, recurrent.matrix, *biases, *states)
+    outputs, *final = over_time(*trained, matrix, *biases, *states)
     return outputs, final
 
 

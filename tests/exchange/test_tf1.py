@@ -337,7 +337,7 @@ def test_a_preprocessor_must_make_the_symbols(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         imported(tmp_path / "a", Vocabulary("ᴥㅏㄱ\n"), "bytes")
     assert str(raised.value) == (
-        "preprocessor bytes cannot make 3 of the vocabulary's 4 symbols: 'ᴥ' 'ㅏ' 'ㄱ'. Leave it out, "
+        "preprocessor bytes cannot make 3 of the vocabulary's 4 symbols: 'ᴥ', 'ㅏ', 'ㄱ'. Leave it out, "
         "or choose another."
     )
     assert not (tmp_path / "a").exists()
