@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -202,8 +203,11 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f" Did you mean {listed}?" if found else ""
 
 
-def check_parent(setting: str, path: Path) -> None:
-    """Raise `UsageError` if there is no folder for a file that a setting names, or the name is impossible."""
+def check_output(setting: str, path: Path, read: Iterable[str | Path] = ()) -> None:
+    """Check the file that a setting names.
+
+    Raises `UsageError` if there is no folder for it, the name is impossible, or it is one of the files `read`.
+    """
     try:
         path.lstat()
     except FileNotFoundError:
@@ -213,6 +217,10 @@ def check_parent(setting: str, path: Path) -> None:
         raise UsageError(f"`{setting}` {path} cannot be written: {why}") from error
     if not path.absolute().parent.is_dir():
         raise UsageError(f"`{setting}` {path}: there is no folder {path.parent}. Create it first.")
+    for other in read:
+        with suppress(OSError, ValueError):  # missing, or no name of a file
+            if path.is_file() and path.samefile(other):
+                raise UsageError(f"`{setting}` {path} would replace a text. Name another file.")
 
 
 def check_keywords(function: Callable[..., Any], given: Iterable[str]) -> None:

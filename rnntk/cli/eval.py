@@ -25,7 +25,7 @@ from rnntk.cli.options import (
     switch,
 )
 from rnntk.config import TextConfig
-from rnntk.errors import RnntkError, UsageError, check_parent
+from rnntk.errors import RnntkError, UsageError, check_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +106,7 @@ def command(args: Args, console: Console) -> None:
         raise UsageError(f"--costs and --html are both {shown(args.html)}. Give two files.")
     for name in ("costs", "html"):
         if (path := getattr(args, name)) is not None:
-            check_parent(name, path)
+            check_output(name, path, (*args.input, *trained_on))
     name, evaluation, baselines, copied = _measure(console, model, args)
     dynamic = _dynamic(console, model, args, name, evaluation) if args.dynamic else None
     rows = [(OWN, evaluation.bits_per_character), *(baselines.rows() if baselines else [])]

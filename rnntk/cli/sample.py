@@ -30,7 +30,7 @@ from rnntk.cli.options import (
     switch,
 )
 from rnntk.config import SampleConfig
-from rnntk.errors import UsageError
+from rnntk.errors import UsageError, check_output
 
 if TYPE_CHECKING:
     from rnntk.decoding.language_model import EncodedText, LanguageModel
@@ -104,6 +104,9 @@ def command(args: Args, console: Console) -> None:
             setattr(args, name, stream.unescaped(f"--{name}", text, console))
     settings = SampleConfig.from_json(vars(args))
     model = load(args)
+    if args.output is not None and str(args.output) != "-":
+        texts = [args.prime_file, *(model.run.settings.get("input") or ())]
+        check_output("output", args.output, filter(None, texts))
     if args.prime_file is not None:
         args.prime = stream.read(args.prime_file, "--prime-file")
     if args.interactive:

@@ -39,7 +39,7 @@ class Factor:
 
     def __init__(self, matrix: Any, *, bfloat16: bool) -> None:
         self.matrix, self.bfloat16 = tf.convert_to_tensor(matrix), bfloat16
-        self.made: dict[bool, tf.Tensor] = {}  # see `packed`
+        self.made: dict[tuple[bool, tf.Graph], tf.Tensor] = {}  # see `packed`
 
 
 def packed(factors: Sequence[Factor], after: tf.Tensor | None = None) -> list[tf.Tensor]:
@@ -48,7 +48,9 @@ def packed(factors: Sequence[Factor], after: tf.Tensor | None = None) -> list[tf
     With `after`, for `x @ matrix.T` and only when that is computed, to reuse the forward pass' memory.
     """
     transposed = after is not None
-    missing = [factor for factor in factors if transposed not in factor.made]
+    # TensorFlow may derive several graphs from one, such as two backward passes.
+    key = transposed, tf.compat.v1.get_default_graph()
+    missing = [factor for factor in factors if key not in factor.made]
 
     def pack(*matrices: Any) -> list[Any]:
         pairs = zip(matrices, missing, strict=True)
@@ -60,8 +62,8 @@ def packed(factors: Sequence[Factor], after: tf.Tensor | None = None) -> list[tf
         with tf.control_dependencies([after] if transposed else []):
             found = _numpy(pack, [factor.matrix for factor in missing], [[None]] * len(missing))
         for factor, tensor in zip(missing, found, strict=True):
-            factor.made[transposed] = tensor
-    return [factor.made[transposed] for factor in factors]
+            factor.made[key] = tensor
+    return [factor.made[key] for factor in factors]
 
 
 def _numpy(
@@ -113,7 +115,8 @@ def recurrent(
     Raises:
         ValueError: a state has the wrong shape, or there are no batch rows.
     """
-    empty, cell = tf.zeros([0]), layer.cell
+    # The kernels read float32; Keras casts other floats, but not integers.
+    empty, cell, x = tf.zeros([0]), layer.cell, tf.cast(x, tf.float32)
     if ids is None:
         ids, sequence, with_inputs = tf.zeros([0], tf.int32), x, layer.input_gradient
         trained, bias = [x, weights.kernel.matrix, weights.bias], weights.bias

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import display
-from rnntk.errors import DataError, RnntkError, UsageError, check_parent
+from rnntk.errors import DataError, RnntkError, UsageError, check_output
 from rnntk.files import printable, write_bytes
 from rnntk.installation import install_command
 from rnntk.monitoring import curves
@@ -32,7 +32,7 @@ def check_path(path: Path) -> None:
     """Raise `UsageError` if the suffix is not .png or .svg, or the folder is missing."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"`output` must end in {' or '.join(SUFFIXES)}, got {path}.")
-    check_parent("output", path)
+    check_output("output", path)
 
 
 def draw(path: Path, drawn: Sequence[Curve], *, log: bool = False) -> None:

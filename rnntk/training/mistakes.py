@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rnntk.decoding.strategies import log_softmax
-from rnntk.errors import DataError, UsageError, check_parent
+from rnntk.errors import DataError, UsageError, check_output
 from rnntk.files import write_bytes
 
 COLUMNS, ROWS = 8, 5
@@ -24,7 +24,7 @@ def check_path(path: Path) -> None:
     known = sorted(s for s, name in Image.EXTENSION.items() if name in Image.SAVE)
     if path.suffix.lower() not in known:
         raise UsageError(f"`plot` must end in a picture format such as .png, got {path}.")
-    check_parent("plot", path)
+    check_output("plot", path)
 
 
 def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> int:

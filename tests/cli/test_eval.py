@@ -493,6 +493,21 @@ def test_a_flag_replaces_a_weaker_split(rnntk, held: Path, text: Path, here: Pat
     assert (found["split"], found["input"]) == (None, [str(text)])
 
 
+@pytest.mark.parametrize("option", ["--costs", "--html"])
+def test_a_result_never_replaces_a_text(
+    rnntk, held: Path, text: Path, here: Path, option: str
+) -> None:
+    other = here / "other.txt"
+    other.write_text("a fox\n" * 20)
+    trained = Path(folder.open_run(held).settings["input"][0])
+    for given in (["--input", other, option, "other.txt"], [option, trained]):
+        before = Path(given[-1]).read_bytes()
+        result = rnntk("eval", held, *given, "--no-baselines")
+        assert result.exit_code == 2
+        assert "would replace a text. Name another file." in result.stderr
+        assert Path(given[-1]).read_bytes() == before
+
+
 def test_both_results_need_their_own_file(rnntk, held: Path, here: Path) -> None:
     result = rnntk("eval", held, "--costs", "same", "--html", "same")
     assert result.exit_code == 2

@@ -22,6 +22,7 @@ from rnntk.cli.console import Console
 from rnntk.cli.sample import command
 from rnntk.errors import RunError
 from rnntk.kernels import native
+from rnntk.storage import folder
 
 CODE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -128,7 +129,6 @@ def test_json_has_the_probability_of_every_symbol(rnntk, trained: Path) -> None:
             assert 0 < part["probabilities"][0] < 1
     # Evaluating the text gives the surprisal it had when sampled.
     from rnntk.decoding.language_model import LanguageModel
-    from rnntk.storage import folder
 
     model = LanguageModel.load(folder.open_run(trained))
     assert found["prime"] == ""
@@ -442,9 +442,8 @@ def test_unwritable_output_is_reported_and_loses_nothing(
     rnntk, trained: Path, here: Path, monkeypatch
 ) -> None:
     result = rnntk("sample", trained, "-o", "no/such/out.txt")
-    assert result.exit_code == 1
-    assert "no/such/out.txt cannot be written (No such file" in result.stderr
-    assert "Name another file with --output." in result.stderr
+    assert result.exit_code == 2
+    assert "--output no/such/out.txt: there is no folder no/such. Create it first." in result.stderr
     (here / "out.txt").write_text("before", encoding="utf-8")
     assert rnntk("sample", trained, "-o", "out.txt", "--prime", "Ω").exit_code == 2
     assert (here / "out.txt").read_text(encoding="utf-8") == "before"
@@ -452,6 +451,20 @@ def test_unwritable_output_is_reported_and_loses_nothing(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs /dev/stdout")
+def test_output_never_replaces_the_prompt_or_the_training_text(
+    rnntk, trained: Path, here: Path
+) -> None:
+    prompt = here / "prompt.txt"
+    prompt.write_text("a fox")
+    learned = folder.open_run(trained).settings["input"][0]
+    for given in (["--prime-file", prompt, "-o", "prompt.txt"], ["-o", learned]):
+        before = Path(given[-1]).read_bytes()
+        result = rnntk("sample", trained, *given, "--length", 5)
+        assert result.exit_code == 2
+        assert "would replace a text. Name another file." in result.stderr
+        assert Path(given[-1]).read_bytes() == before
+
+
 def test_output_to_dev_stdout_appends(trained: Path, here: Path) -> None:
     args = [
         sys.executable,

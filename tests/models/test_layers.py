@@ -131,6 +131,32 @@ def test_masks_of_keras_work(cell, options, zeroed):
     assert_same(masked, results(stock, x, states, mask=tf.constant(MASK)))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float16])
+@pytest.mark.parametrize("cell", CELLS)
+def test_inputs_of_any_type_are_read_as_numbers(cell, dtype):
+    ours, stock = pair(cell, 4, 3, return_state=False)
+    x = np.random.default_rng(0).integers(0, 3, (2, 5, 3)).astype(dtype)
+    for layer in (ours, tf.function(lambda x: ours(x))):
+        np.testing.assert_allclose(layer(x), stock(x.astype(np.float64)), atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_one_trace_has_several_backward_passes(cell):
+    layer, x = CELLS[cell](4), tf.random.normal((2, 5, 3))
+    layer.build(x.shape)
+    variables = [variable.value for variable in layer.trainable_variables]
+    traced = tf.function(lambda x: layer(x))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(layer(x))
+    expected = tape.gradient(total, variables)
+    outer = tf.function(lambda x: traced(x))
+    for function in (traced, outer, traced):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(function(x))
+        for a, b in zip(tape.gradient(total, variables), expected, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("steps", [10, 210])
