@@ -318,7 +318,7 @@ class LanguageModel:
             symbols = self.vocabulary.decode(text)
             found = EncodedText(self.preprocessor.decode(symbols), symbols, text, {})
         if len(found.ids) < 2:
-            raise DataError(f"The text has {len(found.ids)} symbols; it needs at least 2.")
+            raise DataError(f"Evaluation needs a text of at least 2 symbols, got {len(found.ids)}.")
         text, symbols = found.text, found.symbols
         nats = self.decoder.costs(found.ids, progress=progress)
         by_character = evaluate.by_character(self.preprocessor, text, symbols, nats)

@@ -339,8 +339,12 @@ def refuse_existing(path: Path) -> None:
     if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
         return
     if not _is_unused(path):
+        if not (path / RUN).is_file():
+            raise RunError(
+                f"{path} exists already and is not a run. Choose another folder with `run`."
+            )
         advice = f"Continue it with `resume` {shown(path)}"
-        if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
+        if not checkpoint.steps(path / CHECKPOINTS):
             advice = "It has no checkpoint. Remove it"
         raise RunError(f"{path} exists already. {advice}, or choose another folder with `run`.")
 

@@ -56,7 +56,9 @@ def test_a_run_is_created_and_opened(tmp_path: Path) -> None:
 def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "novel.txt").write_text("mine")
-    with pytest.raises(RunError, match=r"exists already.*with resume.*folder with run"):
+    with pytest.raises(
+        RunError, match="exists already and is not a run. Choose another folder with run."
+    ):
         make(tmp_path / "r")
     assert (tmp_path / "r" / "novel.txt").read_text() == "mine"
 
