@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
-from rnntk.cli.model import load, model_options
+from rnntk.cli.model import check_written, load, model_options
 from rnntk.cli.options import (
     FILE,
     Args,
@@ -25,7 +25,7 @@ from rnntk.cli.options import (
     switch,
 )
 from rnntk.config import TextConfig
-from rnntk.errors import RnntkError, UsageError, check_output
+from rnntk.errors import RnntkError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,8 +105,7 @@ def command(args: Args, console: Console) -> None:
     if args.costs is not None and args.costs == args.html:
         raise UsageError(f"--costs and --html are both {shown(args.html)}. Give two files.")
     for name in ("costs", "html"):
-        if (path := getattr(args, name)) is not None:
-            check_output(name, path, (*args.input, *trained_on))
+        check_written(args, model.run, name, *args.input)
     name, evaluation, baselines, copied = _measure(console, model, args)
     dynamic = _dynamic(console, model, args, name, evaluation) if args.dynamic else None
     rows = [(OWN, evaluation.bits_per_character), *(baselines.rows() if baselines else [])]

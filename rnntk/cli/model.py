@@ -18,7 +18,7 @@ from rnntk.cli.options import (
     runs_dir_option,
     source,
 )
-from rnntk.errors import RunError, UsageError, did_you_mean
+from rnntk.errors import RunError, UsageError, check_output, did_you_mean
 
 if TYPE_CHECKING:
     from rnntk.decoding.language_model import LanguageModel
@@ -60,6 +60,17 @@ def load_any(args: Args) -> LanguageModel | RowModel:
     run = find_run(args.run, args.runs_dir, corpus=args.corpus)
     kind = RowModel if run.kind == folder.ROW_CLASSIFIER else LanguageModel
     return kind.load(run, args.checkpoint)
+
+
+def check_written(args: Args, run: RunFolder, option: str, *read: str | None) -> None:
+    """Check the file that an option names, if any: it must not replace the run's text or a file that is `read`.
+
+    Raises `UsageError`, see `errors.check_output`.
+    """
+    path: Path | None = getattr(args, option)
+    if path is not None and str(path) != "-":
+        texts = [*(run.settings.get("input") or ()), *filter(None, read)]
+        check_output(option, path, texts)
 
 
 def find_run(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rnntk import hosts
 from rnntk.cli import stream
 from rnntk.cli.console import Console, shown
-from rnntk.cli.model import load, load_any, model_options
+from rnntk.cli.model import check_written, load, load_any, model_options
 from rnntk.cli.options import FILE, Args, command_named, option, server_options
-from rnntk.errors import UsageError, check_output
+from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.play.models import Models
@@ -84,8 +84,7 @@ def _report(console: Console, models: Models, args: Args) -> None:
     from rnntk.play.own_text import OwnText
 
     given = args.input is not None
-    texts = [args.input, *(models.run.settings.get("input") or ())]
-    check_output("report", args.report, filter(None, texts))
+    check_written(args, models.run, "report", args.input)
     text = stream.read(args.input, "--input") if given else OwnText(models).excerpt()["text"]
     data = report.report(models, text).encode("utf-8")
     write_bytes(args.report, data, advice="Name another file with --report.")

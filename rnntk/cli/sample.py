@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from rnntk.cli import shading, stdout, stream
 from rnntk.cli.console import Console, harmless, shown
-from rnntk.cli.model import load, model_options
+from rnntk.cli.model import check_written, load, model_options
 from rnntk.cli.options import (
     FILE,
     Args,
@@ -30,7 +30,7 @@ from rnntk.cli.options import (
     switch,
 )
 from rnntk.config import SampleConfig
-from rnntk.errors import UsageError, check_output
+from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.decoding.language_model import EncodedText, LanguageModel
@@ -104,9 +104,7 @@ def command(args: Args, console: Console) -> None:
             setattr(args, name, stream.unescaped(f"--{name}", text, console))
     settings = SampleConfig.from_json(vars(args))
     model = load(args)
-    if args.output is not None and str(args.output) != "-":
-        texts = [args.prime_file, *(model.run.settings.get("input") or ())]
-        check_output("output", args.output, filter(None, texts))
+    check_written(args, model.run, "output", args.prime_file)
     if args.prime_file is not None:
         args.prime = stream.read(args.prime_file, "--prime-file")
     if args.interactive:
