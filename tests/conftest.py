@@ -203,7 +203,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
-def make_weights(cell, layers=2, V=11, E=5, H=7, seed=0, scale=0.7):
+def make_weights(cell, layers=2, V=11, E=5, H=7, seed=0, scale=0.7, reset_after=True):
     """Normal weights under CharRNN's names, in Keras' layout."""
     rng = np.random.default_rng(seed)
     gates = GATES[cell] * H
@@ -216,7 +216,8 @@ def make_weights(cell, layers=2, V=11, E=5, H=7, seed=0, scale=0.7):
     for k in range(layers):
         weights[f"rnn_{k}/kernel"] = draw(inputs, gates)
         weights[f"rnn_{k}/recurrent_kernel"] = draw(H, gates)
-        weights[f"rnn_{k}/bias"] = draw(*((2, gates) if cell == "gru" else (gates,)))
+        two = cell == "gru" and reset_after
+        weights[f"rnn_{k}/bias"] = draw(*((2, gates) if two else (gates,)))
         inputs = H
     weights["output/kernel"] = draw(H, V)
     weights["output/bias"] = draw(V)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -31,40 +32,10 @@ if TYPE_CHECKING:
 CHROMIUM = os.environ.get("RNNTK_CHROMIUM") or shutil.which("chromium")
 PLAIN = 'int f(void)\n{\n\tif (a) /* a b */\n\t\treturn g("x y", 12);\n\treturn 0; // end\n}\n' * 3
 KOREAN = "각시가 말했다. “값이 얼마요?” ㅋㅋ 하고 웃었다.\n하늘은 맑고 바람은 차다.\n" * 3
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-
-
-def random_weights(
-    cell: str,
-    V: int,
-    layers: int = 2,
-    E: int = 5,
-    H: int = 12,
-    seed: int = 0,
-    before: bool = False,
-    spread: float = 0.7,
-) -> dict[str, np.ndarray]:
-    """Normal weights under CharRNN's names, in Keras' layout."""
-    rng = np.random.default_rng(seed)
-    gates = GATES[cell] * H
-
-    def draw(*shape: int) -> np.ndarray:
-        return rng.normal(0, spread, shape).astype(np.float32)
-
-    weights = {"embedding/embeddings": draw(V, E)}
-    inputs = E
-    for k in range(layers):
-        weights[f"rnn_{k}/kernel"] = draw(inputs, gates)
-        weights[f"rnn_{k}/recurrent_kernel"] = draw(H, gates)
-        two = cell == "gru" and not before
-        weights[f"rnn_{k}/bias"] = draw(*((2, gates) if two else (gates,)))
-        inputs = H
-    weights["output/kernel"] = draw(H, V)
-    weights["output/bias"] = draw(V)
-    return weights
 
 
 def write_run(
+    random_weights: Callable[..., dict[str, np.ndarray]],
     path: Path,
     *,
     text: str = PLAIN,
@@ -108,7 +79,7 @@ def write_run(
         checkpoint.write(
             run.checkpoints,
             weights=random_weights(
-                cell, len(vocabulary), seed=k, before=before, H=H, spread=spread
+                cell, V=len(vocabulary), H=H, seed=k, scale=spread, reset_after=not before
             ),
             optimizer={},
             states={},
@@ -183,23 +154,23 @@ def served(models: Models) -> Iterator[Client]:
     assert not thread.is_alive()
 
 
-@pytest.fixture
-def make_run() -> Callable[..., RunFolder]:
+@pytest.fixture(scope="session")
+def make_run(random_weights) -> Callable[..., RunFolder]:
     """Writes a run folder; see `write_run`."""
-    return write_run
+    return functools.partial(write_run, random_weights)
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Models:
+def plain(make_run, tmp_path_factory: pytest.TempPathFactory) -> Models:
     """An LSTM on C-like text."""
-    return Models(LanguageModel.load(write_run(tmp_path_factory.mktemp("play") / "plain")))
+    return Models(LanguageModel.load(make_run(tmp_path_factory.mktemp("play") / "plain")))
 
 
 @pytest.fixture(scope="session")
-def korean(tmp_path_factory: pytest.TempPathFactory) -> Models:
+def korean(make_run, tmp_path_factory: pytest.TempPathFactory) -> Models:
     """An LSTM on Korean, read jamo by jamo."""
     path = tmp_path_factory.mktemp("play") / "korean"
-    return Models(LanguageModel.load(write_run(path, text=KOREAN, preprocessor="hangul")))
+    return Models(LanguageModel.load(make_run(path, text=KOREAN, preprocessor="hangul")))
 
 
 @pytest.fixture(scope="session")
